@@ -1,0 +1,50 @@
+# Every command runs from .venv: nothing has to be activated.
+#   PYTHON=python3.12   interpreter for a new .venv (default: the first of 3.11 to 3.14 found)
+#   TORCH=cpu           PyTorch without CUDA: 0.4 GB to download instead of 3.0 GB (Linux x86-64)
+#   ARGS="-k cwt"       for pytest
+export PYTHON TORCH
+ARGS =
+UPGRADE =
+
+.PHONY: help setup setup-dev repro test lint lock clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^#   /  /p' Makefile
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F '|' '{printf "%-18s %s\n", $$1, $$2}'
+
+setup: ## make .venv and install what the pipeline needs
+	@sh setup.sh requirements.txt
+
+setup-dev: ## the same, with what tests and linters need
+	@sh setup.sh requirements_dev.txt
+
+repro: setup ## run the whole pipeline, then print the scores
+	.venv/bin/dvc repro
+	@.venv/bin/retrace summary
+
+test: setup-dev ## run every test
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+lint: setup-dev ## check style, types and the pre-commit hooks
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	SKIP=ruff-check,ruff-format,mypy .venv/bin/pre-commit run --all-files
+
+# One set of versions for every system and each Python from 3.11. uv keeps those of the present
+# lock where they still fit; `make lock UPGRADE=--upgrade` takes the newest.
+lock: setup-dev ## write requirements.lock, and the same pins for uv into pyproject.toml
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv/bin/uv pip compile pyproject.toml --extra train --extra dev --no-config $(UPGRADE) \
+		--universal --python-version 3.11 --fork-strategy fewest \
+		--no-annotate --no-header --quiet --output-file requirements.lock
+	@sed '/^constraint-dependencies/q' pyproject.toml > pyproject.toml.new
+	@sed 's/.*/    "&",/' requirements.lock >> pyproject.toml.new
+	@echo ']' >> pyproject.toml.new
+	@mv pyproject.toml.new pyproject.toml
+
+clean: ## remove what tools leave behind; results and .venv stay
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist dvc_plots *.egg-info
+	find . -name .venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
