@@ -1,0 +1,289 @@
+"""The schema of params.yaml: every knob, its type and its range, and no default anywhere.
+
+Read with PyYAML and typed by pydantic: `1e-05`, as `dvc exp run -S` writes it, is a string to
+YAML 1.1 and becomes a float here.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from retrace import registry
+from retrace.errors import InputError
+from retrace.signals.domain import SignalDomain
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys are refused, values are never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def _known(kind: Literal["datasets", "models"], name: str) -> str:
+    known = registry.names(kind)
+    if name not in known:
+        raise ValueError(f"expected {', '.join(known)}")
+    return name
+
+
+class Dataset(Section):
+    name: Annotated[str, AfterValidator(lambda name: _known("datasets", name))]
+
+
+class Synthetic(Section):
+    seed: Seed
+    patients: Count
+    records_per_patient: Count
+    fs: Positive
+    duration: Positive
+    noise: NotNegative
+
+
+class Fetch(Section):
+    folder: str | None
+
+
+class Bandpass(Section):
+    low: Positive
+    high: Positive
+    order: Annotated[int, Field(ge=1, le=10)]
+    unusable: Literal["error", "drop"]
+
+
+class Segment(Section):
+    fs: Positive | None
+    window: Positive
+    hop: Positive
+    short: Literal["pad", "drop"]
+    flat: Literal["error", "drop"]
+    normalise: Literal["none", "window"]
+
+
+class Cwt(Section):
+    wavelet: str
+    low: Positive
+    high: Positive
+    scales: Annotated[int, Field(ge=2)]
+    frames: Count
+
+
+class Split(Section):
+    method: Literal["stratified"]
+    seed: Seed
+    val: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Model(Section):
+    name: Annotated[str, AfterValidator(lambda name: _known("models", name))]
+    input: Literal["scalograms", "waveforms"]
+    aggregate: Literal["mean", "max", "median"]
+
+
+class Early(Section):
+    patience: Count
+    min_delta: NotNegative
+
+
+class Augment(Section):
+    noise: NotNegative
+    shift: Share
+    scale: NotNegative
+    time_mask: Share
+    frequency_mask: Share
+
+
+class Train(Section):
+    optimiser: Literal["adamw", "adam", "sgd"]
+    schedule: Literal["constant", "cosine", "plateau"]
+    warmup: NotNegative
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)]
+    plateau_patience: Count
+    label_smoothing: Share
+    clip: NotNegative
+    imbalance: Literal["none", "inverse", "effective", "focal", "sampler"]
+    score: Literal[
+        "f1_macro", "accuracy", "sensitivity_macro", "auroc_macro", "challenge_f1", "log_loss"
+    ]
+    early_stopping: Early
+    augment: Augment
+    accelerator: str
+    devices: int | Literal["auto"]
+    nodes: Count
+    strategy: str
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    compile: bool
+    workers: Annotated[int, Field(ge=0)]
+
+
+class Evaluate(Section):
+    resamples: Annotated[int, Field(ge=100)]
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    seed: Seed
+    threads: Count
+    lr: Positive
+    weight_decay: NotNegative
+    batch_size: Count
+    epochs: Count
+    dataset: Dataset
+    synthetic: Synthetic
+    datasets: dict[str, dict[str, Any]]
+    fetch: Fetch
+    bandpass: Bandpass
+    segment: Segment
+    cwt: Cwt
+    split: Split
+    model: Model
+    models: dict[str, dict[str, Any]]
+    train: Train
+    evaluate: Evaluate
+
+    @property
+    def dataset_options(self) -> dict[str, Any]:
+        """Keyword arguments of the chosen data set's `records`."""
+        return _options("datasets", self.dataset.name, self.datasets)
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """Keyword arguments of the chosen model's `build`."""
+        return _options("models", self.model.name, self.models)
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in order: the values of the data set's label map."""
+        return list(dict.fromkeys(self.dataset_options["labels"].values()))
+
+    @property
+    def model_source(self) -> Path:
+        """The chosen model's file, relative to the repository."""
+        return Path("retrace") / "models" / f"{self.model.name}.py"
+
+    def domain(self, fs: float) -> SignalDomain:
+        """What a model will expect of a signal whose segments have `fs` Hz."""
+        band = self.bandpass
+        return SignalDomain(
+            fs=fs,
+            leads=tuple(self.dataset_options.get("leads", ())),
+            low=band.low,
+            high=band.high,
+            order=band.order,
+            window=self.segment.window,
+            anchor="start",
+            normalise=self.segment.normalise,
+        )
+
+
+def _options(
+    kind: Literal["datasets", "models"], name: str, sections: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    return dict(registry.options(kind, name)(**sections[name]))
+
+
+def load(path: Path) -> Params:
+    """Read and check a params.yaml; one InputError names all that is wrong in it."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path.name}: no such file here; the stages run where params.yaml lies: "
+            "change to the repository's folder"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: not YAML ({error}): mend it there") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path.name}: expected `key: value` lines; got {type(raw).__name__}")
+    problems: list[str] = []
+    params = None
+    try:
+        params = Params(**raw)
+    except ValidationError as error:
+        problems += [_sentence(item, Params) for item in error.errors()]
+    problems += _option_problems(raw)
+    if params is not None:
+        problems += _contradictions(params)
+    if params is None or problems:
+        raise InputError("\n       ".join(f"{path.name}: {problem}" for problem in problems))
+    return params
+
+
+def _option_problems(raw: dict[str, Any]) -> list[str]:
+    """What is wrong in the sections datasets.<name> and models.<name>."""
+    problems = []
+    kinds: tuple[Literal["datasets", "models"], ...] = ("datasets", "models")
+    for kind in kinds:
+        sections, chooser = raw.get(kind), raw.get(kind[:-1])
+        if not isinstance(sections, dict) or not isinstance(chooser, dict):
+            continue  # Params itself reports that
+        known, chosen = registry.names(kind), chooser.get("name")
+        if chosen in known and chosen not in sections:
+            problems.append(f"{kind}.{chosen}: missing; {kind[:-1]}.name asks for it")
+        for name, values in sections.items():
+            if name not in known:
+                problems.append(f"{kind}.{name}: unknown key{_hint(name, known)}")
+                continue
+            schema = registry.options(kind, name)
+            try:
+                schema.model_validate(values)
+            except ValidationError as error:
+                problems += [f"{kind}.{name}.{_sentence(item, schema)}" for item in error.errors()]
+    return problems
+
+
+def _contradictions(params: Params) -> list[str]:
+    """Values that are each allowed but do not fit each other."""
+    problems = []
+    for section, low, high in (
+        ("bandpass", params.bandpass.low, params.bandpass.high),
+        ("cwt", params.cwt.low, params.cwt.high),
+    ):
+        if low >= high:
+            problems.append(f"{section}.low: {low:g} Hz; must be below {section}.high, {high:g}")
+    if params.split.val + params.split.test >= 1:
+        problems.append(
+            f"split: val {params.split.val:g} and test {params.split.test:g} leave nothing to "
+            "train on; together they must stay below 1"
+        )
+    if params.dataset.name == "wfdb_folder" and not params.fetch.folder:
+        problems.append("fetch.folder: empty; dataset wfdb_folder needs the folder's path")
+    needed = registry.model_input(params.model.name)
+    if params.model.input != needed:
+        problems.append(
+            f"model.input: {params.model.input!r}; {params.model.name} takes {needed}: "
+            f"dvc exp run -S model.name={params.model.name} -S model.input={needed}"
+        )
+    return problems
+
+
+def _hint(name: object, known: list[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+
+
+def _sentence(item: Any, schema: type[BaseModel]) -> str:
+    """One pydantic error as `key: rule; got value`."""
+    *parents, key = item["loc"] or ("",)
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        for parent in parents:
+            inner = schema.model_fields[str(parent)].annotation
+            assert isinstance(inner, type)
+            schema = inner
+        return f"{where}: unknown key{_hint(key, list(schema.model_fields))}"
+    if item["type"] == "missing":
+        return f"{where}: missing; write it there, no key has a default"
+    rule = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    rule = rule if rule.startswith("expected") else f"expected {rule}"
+    return f"{where}: {rule}; got {item['input']!r}"
