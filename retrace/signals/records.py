@@ -1,0 +1,201 @@
+"""A recording in memory, and the reader of WFDB files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import wfdb
+from numpy.typing import NDArray
+
+from retrace.errors import InputError
+from retrace.files import read_csv
+
+_MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "V": 1e3}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One recording as its source gives it.
+
+    signal: (leads, samples) float32 in mV at `fs` Hz. Where the source is silent, `patient_id`,
+    `age` (years), `sex` ("F" or "M") and `label` (the source's own name of the class) are None.
+    beats: (k,) sample indices of the annotations, symbols: their PhysioNet codes.
+    """
+
+    record_id: str
+    fs: float
+    leads: tuple[str, ...]
+    signal: NDArray[np.float32]
+    patient_id: str | None = None
+    age: float | None = None
+    sex: str | None = None
+    label: str | None = None
+    beats: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    symbols: tuple[str, ...] = ()
+
+    def with_leads(self, wanted: Sequence[str]) -> "Record":
+        """The record reduced to the leads in `wanted`, in that order.
+
+        A lead is chosen by name, never by channel number: channel 0 of MIT-BIH is V5 in three
+        records. An item may name alternatives, the first found is taken: "MLII|II".
+        """
+        rows = []
+        for item in wanted:
+            found = [name for name in item.split("|") if name in self.leads]
+            if not found:
+                raise InputError(
+                    f"record {self.record_id}: no lead {item.replace('|', ' or ')}; it has "
+                    f"{', '.join(self.leads)}: name one of these under datasets in params.yaml"
+                )
+            rows.append(self.leads.index(found[0]))
+        return replace(self, leads=tuple(self.leads[row] for row in rows), signal=self.signal[rows])
+
+    def with_label(self, labels: Mapping[str, str]) -> "Record":
+        """The record with its source's label translated by the visible map of params.yaml."""
+        if self.label is None or self.label not in labels:
+            raise InputError(
+                f"record {self.record_id}: label {self.label!r}; the map has "
+                f"{', '.join(labels)}: add it to labels under datasets in params.yaml"
+            )
+        return replace(self, label=labels[self.label])
+
+    def with_signal(self, signal: NDArray[np.float32]) -> "Record":
+        """The same record with a processed signal."""
+        return replace(self, signal=signal)
+
+
+def unusable(record: Record, policy: str) -> bool:
+    """Whether a sample of the record is no number or one of its leads never changes.
+
+    policy: "drop" answers, "error" raises InputError instead of answering yes.
+    """
+    broken = ~np.isfinite(record.signal)
+    flat = (record.signal == record.signal[:, :1]).all(axis=1)
+    if not broken.any() and not flat.any():
+        return False
+    if policy == "drop":
+        return True
+    if broken.any():
+        lead = record.leads[int(broken.any(axis=1).argmax())]
+        what = f"{int(broken.sum())} samples are no numbers (lead {lead})"
+    else:
+        what = f"lead {record.leads[int(flat.argmax())]} is flat"
+    raise InputError(
+        f"record {record.record_id}: {what}; a filter needs a whole, living signal: set "
+        "bandpass.unusable to drop in params.yaml, or remove the record"
+    )
+
+
+def read_wfdb_folder(folder: Path) -> Iterator[Record]:
+    """The WFDB records that `folder`/labels.csv lists, in its order.
+
+    labels.csv has the columns record_id and label, and may have patient_id, age and sex, which
+    go before what the header says.
+    """
+    for row in read_csv(folder / "labels.csv", ("record_id", "label")):
+        record = read_wfdb(folder / row["record_id"])
+        yield replace(
+            record,
+            label=row["label"],
+            patient_id=row.get("patient_id") or None,
+            age=_number(row.get("age")) if row.get("age") else record.age,
+            sex=row.get("sex") or record.sex,
+        )
+
+
+def read_wfdb(path: Path) -> Record:
+    """Read a WFDB record (.hea, .dat and, where it is there, .atr).
+
+    path: the record without a suffix. Age and sex are taken from header comments as PhysioNet
+    writes them ("69 M 1085 ..." in MIT-BIH, "age: 69", "sex: M" elsewhere). Samples marked as
+    invalid in the file become NaN.
+
+    Raises InputError for a missing or truncated file and for units that are no voltage.
+    Format: https://physionet.org/physiotools/wag/header-5.htm
+    """
+    name = path.name
+    if not path.with_suffix(".hea").is_file():
+        raise InputError(
+            f"record {name}: {name}.hea is missing; a record needs its header: put it beside "
+            "the .dat file"
+        )
+    try:
+        header = wfdb.rdheader(str(path))
+        partners = sorted(set(header.file_name or []))
+        for partner in partners:
+            if not (path.parent / partner).is_file():
+                raise InputError(
+                    f"record {name}: {partner} is missing; its header names that file: put it "
+                    f"beside {name}.hea"
+                )
+        stored = wfdb.rdrecord(str(path), physical=False)
+        physical = stored.dac()
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"record {name}: cannot be read ({error}); header and signal files must be whole "
+            "and fit each other: obtain both again"
+        ) from None
+    if len(physical) != stored.sig_len or stored.sig_len == 0:
+        raise InputError(
+            f"record {name}: {len(physical)} samples; its header promises "
+            f"{stored.sig_len} and at least one is needed: obtain the file again"
+        )
+    for unit in stored.units:
+        if unit not in _MILLIVOLTS:
+            raise InputError(
+                f"record {name}: unit {unit!r}; expected {', '.join(_MILLIVOLTS)}: "
+                "correct the header"
+            )
+    factors = np.array([_MILLIVOLTS[unit] for unit in stored.units])
+    beats, symbols = _read_annotations(path)
+    age, sex = _age_and_sex(header.comments or [])
+    return Record(
+        record_id=name,
+        fs=float(stored.fs),
+        leads=tuple(stored.sig_name),
+        signal=np.ascontiguousarray((physical * factors).T, dtype=np.float32),
+        age=age,
+        sex=sex,
+        beats=beats,
+        symbols=symbols,
+    )
+
+
+def _read_annotations(path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    if not path.with_suffix(".atr").is_file():
+        return np.empty(0, np.int64), ()
+    try:
+        annotation = wfdb.rdann(str(path), "atr")
+    except (ValueError, IndexError, KeyError) as error:
+        raise InputError(
+            f"record {path.name}: {path.name}.atr cannot be read ({error}); it must be a WFDB "
+            "annotation file: obtain it again or remove it"
+        ) from None
+    return np.asarray(annotation.sample, np.int64), tuple(annotation.symbol)
+
+
+def _age_and_sex(comments: Sequence[str]) -> tuple[float | None, str | None]:
+    age: float | None = None
+    sex: str | None = None
+    for comment in comments:
+        key, _, value = comment.partition(":")
+        words = comment.split()
+        if value and key.strip().lower() in ("age", "sex"):
+            text = value.strip()
+            if key.strip().lower() == "age":
+                age = _number(text)
+            else:
+                sex = text[:1].upper() if text[:1].upper() in ("F", "M") else None
+        elif len(words) >= 2 and words[0].isdigit() and words[1] in ("F", "M"):
+            age, sex = float(words[0]), words[1]
+    return age, sex
+
+
+def _number(text: str | None) -> float | None:
+    """Age in years; headers also say "unknown", "-1" or nothing."""
+    try:
+        years = float(text or "")
+    except ValueError:
+        return None
+    return years if 0 <= years < 130 else None

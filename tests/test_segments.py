@@ -1,0 +1,135 @@
+"""Cutting recordings into windows: times, rates and units must survive."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrace.errors import InputError
+from retrace.files import read_csv
+from retrace.signals.recordings import Recordings, recordings_writer
+from retrace.signals.records import Record
+from retrace.signals.segments import cut, resample, standardise, write_segments
+
+PLAN: dict[str, Any] = {
+    "fs": None,
+    "window": 2,
+    "hop": 1,
+    "short": "pad",
+    "flat": "error",
+    "normalise": "none",
+}
+
+
+def _record(name: str, seconds: float, fs: float = 100, **fields: Any) -> Record:
+    t = np.arange(round(seconds * fs)) / fs
+    signal = np.sin(2 * np.pi * 5 * t)[None].astype(np.float32)
+    return Record(name, fs, ("II",), signal, label="NSR", **fields)
+
+
+@given(samples=st.integers(1, 60), window=st.integers(1, 20), hop=st.integers(1, 20))
+def test_windows_are_what_stands_at_their_starts(samples: int, window: int, hop: int) -> None:
+    signal = np.arange(2 * samples, dtype=np.float32).reshape(2, samples)
+
+    starts, windows = cut(signal, window, hop, "drop")
+
+    assert len(starts) == max(0, (samples - window) // hop + 1)
+    for start, segment in zip(starts, windows, strict=True):
+        np.testing.assert_array_equal(segment, signal[:, start : start + window])
+
+
+def test_a_short_signal_is_padded_with_zeros_at_its_end() -> None:
+    starts, windows = cut(np.ones((1, 3), np.float32), 5, 5, "pad")
+
+    assert (starts.tolist(), windows.tolist()) == ([0], [[[1, 1, 1, 0, 0]]])
+
+
+@pytest.mark.parametrize(("fs", "to"), [(360.0, 128.0), (300.0, 128.0), (128.0, 360.0)])
+def test_five_hertz_stay_five_hertz_at_another_rate(fs: float, to: float) -> None:
+    t = np.arange(round(10 * fs)) / fs
+    signal = np.stack([np.sin(2 * np.pi * 5 * t), np.cos(2 * np.pi * 5 * t)]).astype(np.float32)
+
+    changed = resample(signal, fs, to)
+
+    inner = np.arange(changed.shape[1]) / to
+    expected = np.stack([np.sin(2 * np.pi * 5 * inner), np.cos(2 * np.pi * 5 * inner)])
+    middle = slice(changed.shape[1] // 5, -changed.shape[1] // 5)
+    np.testing.assert_allclose(changed[:, middle], expected[:, middle], atol=0.01)
+
+
+def test_standardised_windows_have_mean_zero_and_deviation_one() -> None:
+    windows = np.random.default_rng(0).normal(3, 7, (4, 2, 500)).astype(np.float32)
+    windows[0, 0] = 1
+
+    unit = standardise(windows)
+
+    np.testing.assert_array_equal(unit[0, 0], 0)
+    np.testing.assert_allclose(unit[1:].mean(axis=-1), 0, atol=1e-5)
+    np.testing.assert_allclose(unit[1:].std(axis=-1), 1, atol=1e-5)
+
+
+def test_segments_carry_record_patient_start_and_label(tmp_path: Path) -> None:
+    records = [_record("a", 4, patient_id="p1"), _record("b", 1)]
+
+    counts = write_segments(records, tmp_path, **PLAN)
+
+    rows = read_csv(tmp_path / "segments.csv")
+    assert [(r["segment_id"], r["patient_id"], r["start"]) for r in rows] == [
+        ("a_000", "p1", "0.0"),
+        ("a_001", "p1", "1.0"),
+        ("a_002", "p1", "2.0"),
+        ("b_000", "", "0.0"),
+    ]
+    assert np.load(tmp_path / "X.npy").shape == (4, 1, 200)
+    assert (counts.padded, counts.too_short, counts.fs) == (1, 0, 100)
+
+
+def test_recordings_of_two_rates_need_a_common_one(tmp_path: Path) -> None:
+    records = [_record("a", 4, fs=100), _record("b", 4, fs=200)]
+
+    with pytest.raises(InputError, match="record b: 200 Hz; the others have 100 Hz"):
+        write_segments(records, tmp_path, **PLAN)
+
+    write_segments(records, tmp_path, **PLAN | {"fs": 100})
+    X = np.load(tmp_path / "X.npy")
+    np.testing.assert_allclose(X[0, 0, 50:150], X[3, 0, 50:150], atol=0.01)
+
+
+def test_a_flat_window_is_refused_or_dropped_and_counted(tmp_path: Path) -> None:
+    record = _record("a", 6)
+    record.signal[:, 200:400] = 0.25
+
+    with pytest.raises(InputError, match="record a: flat from 2 s for 2 s"):
+        write_segments([record], tmp_path, **PLAN)
+    assert write_segments([record], tmp_path, **PLAN | {"flat": "drop"}).flat == 1
+
+
+def test_a_window_longer_than_every_recording_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"segment\.window: 9 s; none of the 1 recordings"):
+        write_segments([_record("a", 4)], tmp_path, **PLAN | {"window": 9, "short": "drop"})
+
+
+def test_filtered_recordings_come_back_as_they_were_written(tmp_path: Path) -> None:
+    records = [_record("a", 1, patient_id="p", age=50.0, sex="F"), _record("b", 2)]
+
+    with recordings_writer(tmp_path) as writer:
+        for record in records:
+            writer.append(record)
+
+    for there, record in zip(Recordings(tmp_path), records, strict=True):
+        np.testing.assert_array_equal(there.signal, record.signal)
+        assert (there.record_id, there.patient_id, there.age, there.sex, there.fs) == (
+            record.record_id,
+            record.patient_id,
+            record.age,
+            record.sex,
+            record.fs,
+        )
+
+
+def test_without_a_usable_record_nothing_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no usable record"), recordings_writer(tmp_path):
+        pass
