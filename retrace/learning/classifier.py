@@ -1,0 +1,222 @@
+"""The Lightning module: any network, its loss, its optimiser and its validation score."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from retrace.errors import InputError
+from retrace.learning.balance import Loss
+from retrace.learning.engine import LightningModule
+from retrace.params import Train
+from retrace.scoring.calibration import softmax
+from retrace.scoring.scores import aggregate, score
+
+
+class InputScaling(nn.Module):
+    """Standardise what enters the network, with statistics of the training part.
+
+    Scalograms are taken as log10(magnitude + 10 uV), an ECG amplifier's noise floor, since
+    their values span decades. The statistics are buffers: they travel with the weights.
+    """
+
+    _FLOOR = 0.01  # mV
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self._log = len(shape) == 3  # (leads, scales, frames), not (leads, samples)
+        kept = (1, *shape[:-1], 1)
+        self.register_buffer("mean", torch.zeros(kept))
+        self.register_buffer("deviation", torch.ones(kept))
+
+    def _logarithm(self, segments: Tensor) -> Tensor:
+        return torch.log10(segments + self._FLOOR) if self._log else segments
+
+    def fit(self, X: NDArray[Any], rows: NDArray[np.int64]) -> None:
+        """Mean and deviation of each lead (and scale) over the rows, the training part."""
+        total = torch.zeros(self.mean.shape, dtype=torch.float64)
+        square = torch.zeros_like(total)
+        for start in range(0, len(rows), 256):
+            block = X[rows[start : start + 256]].astype(np.float32)
+            values = self._logarithm(torch.from_numpy(block)).double()
+            total += values.mean(dim=-1, keepdim=True).sum(dim=0, keepdim=True)
+            square += (values**2).mean(dim=-1, keepdim=True).sum(dim=0, keepdim=True)
+        mean = total / len(rows)
+        self.mean.copy_(mean)
+        self.deviation.copy_((square / len(rows) - mean**2).clamp(min=1e-12).sqrt())
+
+    def forward(self, segments: Tensor) -> Tensor:
+        return (self._logarithm(segments) - self.mean) / self.deviation
+
+
+def with_scaling(network: nn.Module, shape: tuple[int, ...]) -> nn.Sequential:
+    """The network as it is trained, kept and exported: input in mV, output logits."""
+    return nn.Sequential(InputScaling(shape), network)
+
+
+class Classifier(LightningModule):
+    """Trains a network; its validation score is computed as the test score is, per record."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        settings: Train,
+        *,
+        lr: float,
+        weight_decay: float,
+        epochs: int,
+        seed: int,
+        record_ids: list[str],
+        classes: list[str],
+        rule: str,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._loss, self._settings = loss, settings
+        self._lr, self._weight_decay, self._epochs, self._seed = lr, weight_decay, epochs, seed
+        self._record_ids, self._classes, self._rule = record_ids, classes, rule
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._train_losses: list[Tensor] = []
+        self.plateau = Plateau(settings.plateau_factor, settings.plateau_patience)
+        self.epoch_scores: dict[str, float] = {}
+
+    def forward(self, segments: Tensor) -> Tensor:
+        if segments.ndim == 4:
+            segments = segments.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.network(segments)
+        return logits
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout and stochastic depth depend on (seed, epoch, device) alone, so that a resumed
+        # training draws what an unbroken one would have drawn.
+        torch.manual_seed(
+            int(
+                np.random.SeedSequence(
+                    [self._seed, self.current_epoch, self.global_rank]
+                ).generate_state(1, np.uint64)[0]
+                >> 1
+            )
+        )
+        self._train_losses.clear()
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        segments, labels, _ = batch
+        loss = self._loss(self(segments), labels)
+        self._train_losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        segments, labels, rows = batch
+        self._seen.append((self(segments).float(), labels, rows))
+
+    def on_validation_epoch_end(self) -> None:
+        logits, labels, rows = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        self._seen.clear()
+        if self.trainer.world_size > 1:
+            logits, labels, rows = (
+                torch.as_tensor(self.all_gather(part)).flatten(0, 1)
+                for part in (logits, labels, rows)
+            )
+        loss = float(functional.cross_entropy(logits, labels))
+        y, probabilities = per_record(
+            [self._record_ids[row] for row in rows.tolist()],
+            labels.cpu().numpy(),
+            softmax(logits.double().cpu().numpy(), 1.0),
+            self._rule,
+        )
+        name = self._settings.score
+        value = score(name, y, probabilities, self._classes)
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training diverged in epoch {self.current_epoch + 1}: validation loss {loss}; it "
+                f"must stay finite: lower lr (now {self._lr:g}) or set train.clip in params.yaml"
+            )
+        self.plateau.step(value)
+        self.epoch_scores = {"val_loss": loss, f"val_{name}": value}
+
+    def train_loss(self) -> float:
+        """The mean training loss of the epoch."""
+        return float(torch.stack(self._train_losses).mean())
+
+    def configure_optimizers(self) -> Any:
+        kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
+            "adamw": torch.optim.AdamW,
+            "adam": torch.optim.Adam,
+            "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+        }
+        optimiser = kinds[self._settings.optimiser](
+            self.network.parameters(), lr=self._lr, weight_decay=self._weight_decay
+        )
+        steps = int(self.trainer.estimated_stepping_batches) // self._epochs
+
+        def factor(step: int) -> float:
+            epoch = step / max(steps, 1)
+            warm = min(1.0, (epoch + 1 / max(steps, 1)) / max(self._settings.warmup, 1e-9))
+            if self._settings.schedule == "cosine":
+                return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / self._epochs)))
+            if self._settings.schedule == "plateau":
+                return warm * self.plateau.factor
+            return warm
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        # By step: its state is whole at every epoch's end, when the resume point is written.
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["plateau"] = self.plateau.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.plateau.restore(checkpoint["plateau"])
+
+
+class Plateau:
+    """Multiply the learning rate by `factor` whenever `patience` epochs bring no better score.
+
+    Lightning steps torch's ReduceLROnPlateau after the resume point of an epoch is written, so
+    that a resumed training would miss a reduction; this state is whole before.
+    """
+
+    def __init__(self, reduction: float, patience: int) -> None:
+        self._reduction, self._patience = reduction, patience
+        self.factor, self._best, self._waited = 1.0, -math.inf, 0
+
+    def step(self, value: float) -> None:
+        """Take note of an epoch's score, higher is better."""
+        if value > self._best:
+            self._best, self._waited = value, 0
+            return
+        self._waited += 1
+        if self._waited > self._patience:
+            self.factor, self._waited = self.factor * self._reduction, 0
+
+    def state(self) -> list[float]:
+        """For the resume point."""
+        return [self.factor, self._best, self._waited]
+
+    def restore(self, state: list[float]) -> None:
+        """From the resume point."""
+        self.factor, self._best, self._waited = state[0], state[1], int(state[2])
+
+
+def per_record(
+    record_ids: list[str],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    rule: str,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels (r,) and probabilities (r, n_classes) of records from those of their windows."""
+    records, pooled = aggregate(record_ids, probabilities, rule)
+    of_record = dict(zip(record_ids, labels.tolist(), strict=True))
+    return np.array([of_record[record] for record in records]), pooled

@@ -1,0 +1,171 @@
+"""Segments on disk as batches: the Lightning data module."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from retrace.errors import InputError
+from retrace.files import read_csv
+from retrace.learning.augmentation import Augmentation
+from retrace.learning.balance import epoch_order
+from retrace.learning.engine import LightningDataModule
+
+Key = tuple[int, int]  # epoch and segment
+Batch = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The input array (memory-mapped) and what the tables say of each of its rows."""
+
+    X: NDArray[Any]
+    segment_ids: list[str]
+    record_ids: list[str]
+    patient_ids: list[str | None]
+    starts: list[float]
+    labels: NDArray[np.int64]
+    subsets: NDArray[np.str_]
+    classes: list[str]
+
+    def rows(self, subset: str) -> NDArray[np.int64]:
+        """The row numbers of "train", "val" or "test"."""
+        return np.flatnonzero(self.subsets == subset)
+
+
+def load_segments(array: Path, table: Path, split: Path, classes: list[str]) -> Segments:
+    """Read X.npy, segments.csv and split.csv, which must tell of the same segments."""
+    X = np.load(array, mmap_mode="r", allow_pickle=False)
+    segments = read_csv(table, ("segment_id", "record_id", "patient_id", "start", "label"))
+    subsets = read_csv(split, ("segment_id", "subset"))
+    ids = [row["segment_id"] for row in segments]
+    if ids != [row["segment_id"] for row in subsets] or len(X) != len(ids):
+        raise InputError(
+            f"{split}: not the segments of {table} and {array}; all three must come from one "
+            "run: run dvc repro"
+        )
+    return Segments(
+        X=X,
+        segment_ids=ids,
+        record_ids=[row["record_id"] for row in segments],
+        patient_ids=[row["patient_id"] or None for row in segments],
+        starts=[float(row["start"]) for row in segments],
+        labels=np.array([classes.index(row["label"]) for row in segments]),
+        subsets=np.array([row["subset"] for row in subsets]),
+        classes=classes,
+    )
+
+
+class SegmentDataset(Dataset[Any]):
+    """Rows of the array as float32; with an augmentation, changed by (seed, epoch, row)."""
+
+    def __init__(self, segments: Segments, seed: int, augment: Augmentation | None) -> None:
+        self._segments, self._seed, self._augment = segments, seed, augment
+
+    def __getitem__(self, key: Key) -> tuple[NDArray[np.float32], int, int]:
+        epoch, row = key
+        segment = np.asarray(self._segments.X[row], np.float32)
+        if self._augment is not None:
+            segment = self._augment(segment, [self._seed, epoch, row])
+        return segment, int(self._segments.labels[row]), row
+
+
+class EpochSampler(Sampler[Key]):
+    """Keys (epoch, row) in an order that (seed, epoch) alone decides.
+
+    The epoch travels in the key, so that loader processes need no shared state and a resumed
+    training sees what an unbroken one would have seen. With several devices each takes every
+    `world`-th key.
+    """
+
+    def __init__(
+        self, segments: Segments, *, balanced: bool, seed: int, rank: int, world: int
+    ) -> None:
+        self._rows = segments.rows("train")
+        self._labels = segments.labels[self._rows]
+        self._balanced, self._seed, self._rank, self._world = balanced, seed, rank, world
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._rows) // self._world
+
+    def __iter__(self) -> Iterator[Key]:
+        order = epoch_order(
+            self._labels, balanced=self._balanced, seed=self._seed, epoch=self._epoch
+        )
+        mine = order[: len(self) * self._world][self._rank :: self._world]
+        return iter([(self._epoch, int(row)) for row in self._rows[mine]])
+
+
+def collate(items: list[tuple[NDArray[np.float32], int, int]]) -> Batch:
+    """A batch of NumPy arrays: loader processes send them through pipes, while tensors would
+    need shared memory, of which a container has only 64 MB."""
+    segments, labels, rows = zip(*items, strict=True)
+    return np.stack(segments), np.array(labels), np.array(rows)
+
+
+class SegmentData(LightningDataModule):
+    """Training batches (shuffled, augmented) and validation batches; never the test part."""
+
+    def __init__(
+        self,
+        segments: Segments,
+        *,
+        batch_size: int,
+        seed: int,
+        balanced: bool,
+        augment: Augmentation,
+        workers: int,
+    ) -> None:
+        super().__init__()
+        self._segments, self._batch_size, self._seed = segments, batch_size, seed
+        self._balanced, self._augment, self._workers = balanced, augment, workers
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loading(self) -> dict[str, Any]:
+        return {
+            "collate_fn": collate,
+            "num_workers": self._workers,
+            "persistent_workers": self._workers > 0,
+            # Its own: a loader would otherwise draw from the generator that dropout uses.
+            "generator": torch.Generator(),
+        }
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> list[torch.Tensor]:
+        return [torch.from_numpy(array) for array in batch]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """One epoch; a last, smaller batch is left out, since batch norm needs company."""
+        rank, world = self._rank()
+        sampler = EpochSampler(
+            self._segments, balanced=self._balanced, seed=self._seed, rank=rank, world=world
+        )
+        return DataLoader(
+            SegmentDataset(self._segments, self._seed, self._augment),
+            batch_size=self._batch_size,
+            sampler=sampler,
+            drop_last=len(sampler) > self._batch_size,
+            **self._loading(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The validation part in order."""
+        rank, world = self._rank()
+        rows = self._segments.rows("val")[rank::world]
+        return DataLoader(
+            SegmentDataset(self._segments, self._seed, None),
+            batch_size=self._batch_size,
+            sampler=[(0, int(row)) for row in rows],
+            **self._loading(),
+        )

@@ -1,0 +1,96 @@
+"""Train a small network in the current folder, and die where the test wants it.
+
+python -m tests.train_small SETTINGS.json: `params` to change (dotted keys) and `die`, a list of
+[hook of History or ResumePoint, epoch]: SIGKILL is sent right after that hook has run.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from retrace import params
+from retrace.files import write_csv
+from retrace.learning import tracking
+from retrace.learning.data import load_segments
+from retrace.learning.training import Folders, run_key, train
+from retrace.signals.domain import SignalDomain
+from tests.sources import ROOT
+
+CLASSES = ("NSR", "AF", "Other", "Noise")
+
+
+def small_params(folder: Path, changes: dict[str, Any]) -> params.Params:
+    """The committed params, cut down to seconds, with `changes` at dotted keys."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    small = {
+        "epochs": 4,
+        "batch_size": 8,
+        "threads": 1,
+        "train.warmup": 1,
+        "models.efficientnet.image_size": 32,
+        "train.early_stopping.patience": 4,
+    }
+    for dotted, value in (small | changes).items():
+        *parents, key = dotted.split(".")
+        section = values
+        for parent in parents:
+            section = section[parent]
+        section[key] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    return params.load(folder / "params.yaml")
+
+
+def small_segments(folder: Path, n: int = 48) -> None:
+    """n scalograms in which a bright row, another for each class, tells the class."""
+    generator = np.random.default_rng(0)
+    X = generator.uniform(0, 0.1, (n, 1, 8, 16)).astype(np.float16)
+    labels = np.arange(n) % len(CLASSES)
+    X[np.arange(n), 0, labels * 2] += np.float16(0.5)
+    np.save(folder / "X.npy", X)
+    names = [CLASSES[label] for label in labels]
+    rows = [(f"s{i}", f"r{i // 2}", f"p{i // 2}", 0.0, names[i]) for i in range(n)]
+    columns = ("segment_id", "record_id", "patient_id", "start", "label")
+    write_csv(folder / "segments.csv", columns, rows)
+    subsets = ["val" if i % 12 < 4 else "train" for i in range(n)]
+    split = [(f"s{i}", names[i], subsets[i]) for i in range(n)]
+    write_csv(folder / "split.csv", ("segment_id", "label", "subset"), split)
+
+
+def run(folder: Path, changes: dict[str, Any]) -> None:
+    """Train on the segments of `folder` and leave checkpoint/ and curves/ in it."""
+    settings = small_params(folder, changes)
+    array, table, split = (folder / name for name in ("X.npy", "segments.csv", "split.csv"))
+    domain = SignalDomain(128, ("II",), 0.5, 50, 3, 10, "start", "none")
+    train(
+        settings,
+        load_segments(array, table, split, list(CLASSES)),
+        domain,
+        Folders(folder / "checkpoint", folder / "curves", folder / "runs"),
+        run_key(settings, [array, table, split]),
+    )
+
+
+def die_after(owner: str, hook: str, epoch: int) -> None:
+    """Let the process be killed right after a callback's hook in this epoch."""
+    kind = getattr(tracking, owner)
+    original = getattr(kind, hook)
+
+    def deadly(self: Any, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, trainer, *args, **kwargs)
+        if trainer.current_epoch == epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(kind, hook, deadly)
+
+
+if __name__ == "__main__":
+    plan = json.loads(sys.argv[1])
+    if plan.get("die"):
+        die_after(*plan["die"])
+    run(Path.cwd(), plan["params"])
