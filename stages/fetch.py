@@ -1,0 +1,32 @@
+"""fetch: the data set's files, exactly as published, verified -> data/raw."""
+
+from pathlib import Path
+
+from retrace import params, sources
+from retrace.errors import reported
+from retrace.files import new_folder
+from retrace.synthesis import synthesise
+
+RAW = Path("data/raw")
+STAGES = Path("stages")
+
+
+def main() -> None:
+    settings = params.load(Path("params.yaml"))
+    name = settings.dataset.name
+    if name == "synthetic":
+        with new_folder(RAW) as folder:
+            synthesise(folder, **settings.synthetic.model_dump())
+    elif name == "wfdb_folder":
+        manifest = STAGES / "sources" / f"{name}.sha256"
+        sources.copy_folder(Path(str(settings.fetch.folder)), manifest, RAW)
+    else:
+        sources.fetch(name, RAW, sources=STAGES)
+    files = [path for path in RAW.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    print(f"{name}: {len(files)} files, {size / 1e6:.1f} MB in {RAW}")
+
+
+if __name__ == "__main__":
+    with reported():
+        main()

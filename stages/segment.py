@@ -1,0 +1,24 @@
+"""segment: cut the filtered recordings into windows -> data/waveforms."""
+
+from pathlib import Path
+
+from retrace import params
+from retrace.errors import reported
+from retrace.files import new_folder
+from retrace.signals.recordings import Recordings
+from retrace.signals.segments import write_segments
+
+FILTERED, WAVEFORMS = Path("data/filtered"), Path("data/waveforms")
+
+
+def main() -> None:
+    settings = params.load(Path("params.yaml"))
+    with new_folder(WAVEFORMS) as folder:
+        counts = write_segments(Recordings(FILTERED), folder, **settings.segment.model_dump())
+        settings.domain(fs=counts.fs).write(folder)
+    print(counts.summary())
+
+
+if __name__ == "__main__":
+    with reported():
+        main()

@@ -1,0 +1,32 @@
+"""train: fine-tune or train the model, keep its best epoch -> models/checkpoint."""
+
+from pathlib import Path
+
+from retrace import params
+from retrace.errors import reported
+from retrace.learning.data import load_segments
+from retrace.learning.training import Folders, run_key, train
+from retrace.signals.domain import read_domain
+
+WAVEFORMS, SPLIT = Path("data/waveforms"), Path("data/split.csv")
+
+
+def main() -> None:
+    settings = params.load(Path("params.yaml"))
+    inputs = Path("data") / settings.model.input
+    array, table = inputs / "X.npy", WAVEFORMS / "segments.csv"
+    segments = load_segments(array, table, SPLIT, settings.classes)
+    sources = [*sorted(Path("retrace/learning").glob("*.py")), settings.model_source]
+    history = train(
+        settings,
+        segments,
+        read_domain(inputs),
+        Folders(Path("models/checkpoint"), Path("metrics/train"), Path("runs")),
+        run_key(settings, [array, table, SPLIT, *sources]),
+    )
+    print(f"best epoch {history.best_epoch + 1}: {settings.train.score} {history.best:.4f}")
+
+
+if __name__ == "__main__":
+    with reported():
+        main()

@@ -1,0 +1,52 @@
+"""Data flows one way: which wing of the library may know which."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.sources import ROOT, imports, local_imports
+
+LIBRARY = sorted((ROOT / "retrace").rglob("*.py"))
+ORDER = ("datasets", "signals", "learning", "models", "scoring", "runs", "deploy", "service")
+# What a wing may know of the others; every wing may know itself and the files at the root.
+MAY_KNOW = {
+    "datasets": {"signals"},
+    "signals": set(),
+    "models": set(),
+    "scoring": set(),
+    "learning": {"signals", "models", "scoring"},
+    "runs": {"signals", "scoring"},
+}
+
+
+def _wing(path: Path) -> str:
+    parts = path.relative_to(ROOT / "retrace").parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_no_wing_above_its_own(path: Path) -> None:
+    wing = _wing(path)
+    known = {_wing(ROOT / module) for module in local_imports(path)} - {"", wing}
+
+    if wing in MAY_KNOW:
+        assert known <= MAY_KNOW[wing]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_in_the_library_imports_a_stage(path: Path) -> None:
+    assert not [name for name in imports(path) if name.split(".")[0] == "stages"]
+
+
+def test_datasets_know_only_records() -> None:
+    for path in (ROOT / "retrace/datasets").glob("*.py"):
+        wings = {module for module in local_imports(path) if len(module.parts) > 2}
+        assert wings <= {Path("retrace/signals/records.py")}
+
+
+def test_package_files_are_empty() -> None:
+    assert [
+        path
+        for path in ROOT.glob("*/**/__init__.py")
+        if ".venv" not in path.parts and path.read_text()
+    ] == []
