@@ -6,7 +6,7 @@ from pathlib import Path
 from retrace import params
 from retrace.errors import reported
 from retrace.files import new_folder
-from retrace.signals.filters import bandpass
+from retrace.signals.filters import filtered
 from retrace.signals.recordings import recordings_writer
 from retrace.signals.records import unusable
 
@@ -16,17 +16,13 @@ RAW, FILTERED = Path("data/raw"), Path("data/filtered")
 def main() -> None:
     settings = params.load(Path("params.yaml"))
     dataset = importlib.import_module(f"retrace.datasets.{settings.dataset.name}")
-    left_out = 0
+    band, left_out = settings.bandpass, 0
     with new_folder(FILTERED) as folder, recordings_writer(folder) as writer:
         for record in dataset.records(RAW, **settings.dataset_options):
-            if unusable(record, settings.bandpass.unusable):
+            if unusable(record, band.unusable):
                 left_out += 1
                 continue
-            band = settings.bandpass
-            filtered = bandpass(
-                record.signal, fs=record.fs, low=band.low, high=band.high, order=band.order
-            )
-            writer.append(record.with_signal(filtered))
+            writer.append(filtered(record, low=band.low, high=band.high, order=band.order))
     print(f"{writer.summary()}; left out: {left_out} unusable records")
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 from retrace import params
 from retrace.errors import reported
+from retrace.files import new_folder
 from retrace.learning.data import load_segments
 from retrace.learning.training import Folders, run_key, train
+from retrace.scoring.curves import draw_curves
 from retrace.signals.domain import read_domain
 
-WAVEFORMS, SPLIT = Path("data/waveforms"), Path("data/split.csv")
+WAVEFORMS, SPLIT, PLOTS = Path("data/waveforms"), Path("data/split.csv"), Path("plots/train")
 
 
 def main() -> None:
@@ -24,6 +26,10 @@ def main() -> None:
         Folders(Path("models/checkpoint"), Path("metrics/train"), Path("runs")),
         run_key(settings, [array, table, SPLIT, *sources]),
     )
+    with new_folder(PLOTS) as folder:
+        draw_curves(
+            folder / "curves.png", history.rows, score=history.score, best_epoch=history.best_epoch
+        )
     print(f"best epoch {history.best_epoch + 1}: {settings.train.score} {history.best:.4f}")
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import auc, confusion_matrix, roc_auc_score
 from retrace.errors import InputError
 from retrace.files import read_csv
 from retrace.scoring.calibration import ece, softmax
+from retrace.scoring.curves import draw_curves
 from retrace.scoring.examples import Example, choose, page
 from retrace.scoring.figures import draw
 from retrace.scoring.style import house_style, save
@@ -176,3 +177,12 @@ def test_an_example_that_cannot_be_drawn_is_refused() -> None:
         example(waveform=np.zeros(640))
     with pytest.raises(InputError, match=r"needs one frequency a scale, got \(3,\)"):
         example(frequencies=np.ones(3))
+
+
+def test_learning_curves_are_the_same_bytes_for_the_same_epochs(tmp_path: Path) -> None:
+    rows = [{"train_loss": 1 / n, "val_loss": 2 / n, "val_f1_macro": n / 9} for n in range(1, 9)]
+
+    for name in ("a.png", "b.png"):
+        draw_curves(tmp_path / name, rows, score="val_f1_macro", best_epoch=7)
+
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -92,5 +92,7 @@ def summary(labels: Sequence[str], groups: Sequence[str], subsets: Sequence[str]
             for name in dict.fromkeys(labels)
         )
         owners = len({groups[index] for index in inside})
-        lines.append(f"{subset:>5}: {owners} patients, {len(inside)} segments: {classes}")
+        lines.append(
+            f"{subset:>5}: {owners} patients or records, {len(inside)} segments: {classes}"
+        )
     return "\n".join(lines)

@@ -23,7 +23,7 @@ class History(Callback):
     """
 
     def __init__(self, folder: Path, score: str, patience: int, min_delta: float) -> None:
-        self._folder, self._score = folder, score
+        self._folder, self.score = folder, score
         self._patience, self._min_delta = patience, min_delta
         self.rows: list[Row] = []
         self.best_epoch = -1
@@ -31,7 +31,7 @@ class History(Callback):
     @property
     def best(self) -> float:
         """The score of the best epoch."""
-        return self.rows[self.best_epoch][self._score] if self.best_epoch >= 0 else -math.inf
+        return self.rows[self.best_epoch][self.score] if self.best_epoch >= 0 else -math.inf
 
     @property
     def best_weights(self) -> Path:
@@ -56,7 +56,7 @@ class History(Callback):
                 **pl_module.epoch_scores,
             }
         )
-        value = self.rows[-1][self._score]
+        value = self.rows[-1][self.score]
         if value > self.best + (self._min_delta if self.best_epoch >= 0 else 0):
             self.best_epoch = len(self.rows) - 1
             if trainer.is_global_zero:

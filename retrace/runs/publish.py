@@ -7,81 +7,84 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from retrace.errors import InputError
 from retrace.files import new_folder
-from retrace.runs import locks
 
-# No real recording ever enters the repository: of other runs only the model is pushed.
-_PUSHED = {
-    "synthetic": (
-        "data/raw",
-        "data/filtered",
-        "data/waveforms",
-        "data/scalograms",
-        "data/split.csv",
-        "models/checkpoint",
-        "plots/test",
-    )
-}
-_MODEL = ("models/checkpoint",)
-DEFAULT_RUN_BYTES = 12_000_000
-MODEL_BYTES = 20_000_000
-STORE_BYTES = 64_000_000
+# The recipe of the committed params.yaml. Of no other run are the data pushed: no real recording
+# ever enters the repository.
+DEFAULT = "synthetic"
+DEFAULT_RUN_MB = 12
+MODEL_MB = 20
+_MODEL = ["models/checkpoint"]
 
 
 def publish(root: Path, name: str) -> list[str]:
     """Copy the last run's lock, scores, cost and environment, and push its bytes to store/.
 
     Returns the lines to tell the user. Raises InputError when the workspace is not a finished
-    run of that recipe, or when the bytes pass the limits of the bundled store.
+    run of that recipe, or when its bytes pass the limits of the bundled store.
     """
     recipe = root / "recipes" / f"{name}.yaml"
     if not recipe.is_file():
         known = sorted(path.stem for path in (root / "recipes").glob("*.yaml"))
         raise InputError(f"recipe {name!r}: unknown; there are {', '.join(known)}: name one")
-    if name == "synthetic" and recipe.read_bytes() != (root / "params.yaml").read_bytes():
+    if name == DEFAULT and recipe.read_bytes() != (root / "params.yaml").read_bytes():
         raise InputError(
             f"params.yaml: not that of recipe {name}; only its own run is published: copy "
             f"recipes/{name}.yaml over it and run dvc repro"
         )
-    _must_be_finished(root)
-    targets = _PUSHED.get(name, _MODEL)
-    size = sum(_size(root / target) for target in targets)
-    limit = DEFAULT_RUN_BYTES if name == "synthetic" else MODEL_BYTES
-    if size > limit:
-        raise InputError(
-            f"{', '.join(targets)}: {size / 1e6:.1f} MB; at most {limit / 1e6:.0f} MB go into "
-            "store/: make the model or the data smaller"
-        )
-    config = json.loads((root / "models/checkpoint/config.json").read_text(encoding="utf-8"))
-    run = root / "runs" / str(config["run"])
-    with new_folder(root / "recipes" / name) as folder:
-        shutil.copy(root / "dvc.lock", folder / "dvc.lock")
-        shutil.copy(root / "metrics/test.json", folder / "metrics.json")
-        shutil.copy(root / "plots/test/scores.json", folder / "scores.json")
-        for part in ("cost.json", "environment.json"):
-            if not (run / part).is_file():
-                raise InputError(
-                    f"runs/{config['run']}/{part}: missing; only the machine that trained a run "
-                    "publishes it: run dvc repro --force train"
-                )
-            shutil.copy(run / part, folder / part)
-        (folder / "README.md").write_text(_readme(name, folder), encoding="utf-8")
-    _dvc(root, "push", "--remote", "store", *targets)
-    return [
-        f"recipes/{name}: lock, scores, cost and environment",
-        f"store: {size / 1e6:.1f} MB of this run",
-        f"commit both: git add recipes store dvc.lock metrics && git commit -m 'Publish {name}'",
-    ]
-
-
-def _must_be_finished(root: Path) -> None:
-    status = _dvc(root, "status", "--json")
-    if json.loads(status) != {}:
+    if json.loads(_dvc(root, "status", "--json")) != {}:
         raise InputError(
             "dvc status: the workspace is not the result of its params.yaml; only a finished run "
             "is published: run dvc repro"
         )
+    targets = _outs(root) if name == DEFAULT else _MODEL
+    size = sum(_size(root / target) for target in targets) / 1e6
+    limit = DEFAULT_RUN_MB if name == DEFAULT else MODEL_MB
+    if size > limit:
+        raise InputError(
+            f"{', '.join(targets)}: {size:.1f} MB; at most {limit} MB of a run go into store/: "
+            "make the model or the data smaller"
+        )
+    with new_folder(root / "recipes" / name) as folder:
+        for source in _kept(root):
+            if not source.is_file():
+                raise InputError(
+                    f"{source.relative_to(root)}: missing; a run is published where it was "
+                    "trained: run dvc repro --force train evaluate"
+                )
+        for source, kept in _kept(root).items():
+            shutil.copy(source, folder / kept)
+        (folder / "README.md").write_text(_readme(name, folder), encoding="utf-8")
+    _dvc(root, "push", "--remote", "store", *targets)
+    return [
+        f"recipes/{name}: lock, scores, cost and environment",
+        f"store: {size:.1f} MB of this run",
+        f"next: git add recipes store dvc.lock metrics && git commit -m 'Publish {name}'",
+    ]
+
+
+def _kept(root: Path) -> dict[Path, str]:
+    """What a published run consists of beside its bytes, and under which name."""
+    config = root / "models/checkpoint/config.json"
+    run = root / "runs" / str(json.loads(config.read_text(encoding="utf-8"))["run"])
+    return {
+        root / "dvc.lock": "dvc.lock",
+        root / "metrics/test.json": "metrics.json",
+        root / "plots/test/scores.json": "scores.json",
+        root / "plots/test/confusion.png": "confusion.png",
+        root / "plots/train/curves.png": "curves.png",
+        run / "cost.json": "cost.json",
+        run / "environment.json": "environment.json",
+    }
+
+
+def _outs(root: Path) -> list[str]:
+    """The outputs that DVC keeps; metrics and curves stand in Git."""
+    graph = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    return [out for stage in graph["stages"].values() for out in stage["outs"]]
 
 
 def _dvc(root: Path, *arguments: str) -> str:
@@ -94,7 +97,7 @@ def _dvc(root: Path, *arguments: str) -> str:
     )
     if done.returncode:
         raise InputError(
-            f"dvc {' '.join(arguments)}: {done.stderr.strip()}; it must succeed: mend that first"
+            f"dvc {arguments[0]}: {done.stderr.strip()}; it must succeed: mend that first"
         )
     return done.stdout
 
@@ -106,19 +109,10 @@ def _size(path: Path) -> int:
 
 def _readme(name: str, folder: Path) -> str:
     """The published figures as a page; each comes from a file beside it."""
-    read: dict[str, Any] = {
-        part: json.loads((folder / f"{part}.json").read_text(encoding="utf-8"))
-        for part in ("metrics", "cost", "environment")
-    }
-    tables = []
-    for title, part in (("Scores", "metrics"), ("Cost", "cost"), ("Made on", "environment")):
-        lines = [f"## {title}", "", f"| {part}.json | |", "|---|---|"]
-        tables.append(
-            "\n".join(lines + [f"| {key} | {value} |" for key, value in read[part].items()])
-        )
-    stages = "\n".join(
-        f"- {stage}" for stage in locks.parse((folder / "dvc.lock").read_text(encoding="utf-8"))
-    )
-    return (
-        f"# The published run `{name}`\n\n" + "\n\n".join(tables) + f"\n\n## Stages\n\n{stages}\n"
-    )
+    parts = [f"# The published run `{name}`"]
+    for title, file in (("Scores", "metrics"), ("Cost", "cost"), ("Made on", "environment")):
+        values: dict[str, Any] = json.loads((folder / f"{file}.json").read_text(encoding="utf-8"))
+        rows = "\n".join(f"| {key} | {value} |" for key, value in values.items())
+        parts.append(f"## {title}\n\n| {file}.json | |\n|---|---|\n{rows}")
+    parts.append("![Confusion matrix](confusion.png)\n\n![Learning curves](curves.png)")
+    return "\n\n".join(parts) + "\n"

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import butter, sosfiltfilt
 
 from retrace.errors import InputError
+from retrace.signals.records import Record
 
 
 def design_bandpass(low: float, high: float, fs: float, order: int) -> NDArray[np.float64]:
@@ -30,20 +31,20 @@ def design_bandpass(low: float, high: float, fs: float, order: int) -> NDArray[n
         raise InputError(f"fs is {fs:g} Hz but must be above 0: give the true sampling rate")
     if not low > 0:
         raise InputError(
-            f"bandpass low is {low:g} Hz but must be above 0: use 0.5 Hz to remove baseline wander"
+            f"bandpass.low is {low:g} Hz but must be above 0: use 0.5 Hz to remove baseline wander"
         )
     if not high < fs / 2:
         raise InputError(
-            f"bandpass high is {high:g} Hz but must be below half the sampling rate, {fs / 2:g} Hz "
+            f"bandpass.high is {high:g} Hz but must be below half the sampling rate, {fs / 2:g} Hz "
             f"at fs {fs:g} Hz: lower it or use recordings at a higher rate"
         )
     if not low < high:
         raise InputError(
-            f"bandpass low is {low:g} Hz but must be below high, {high:g} Hz: exchange or correct "
+            f"bandpass.low is {low:g} Hz but must be below high, {high:g} Hz: exchange or correct "
             "them"
         )
     if not 1 <= order <= 10:
-        raise InputError(f"bandpass order is {order} but must be 1 to 10: 4 is usual for ECG")
+        raise InputError(f"bandpass.order is {order} but must be 1 to 10: 4 is usual for ECG")
     sections = butter(order, (low, high), btype="bandpass", fs=fs, output="sos")
     # The last bits of butter() differ between CPUs with and without AVX2; eleven digits do not,
     # and they move a pole by far less than any recording could show.
@@ -84,7 +85,7 @@ def bandpass(
     if values.shape[1] <= padding:
         raise InputError(
             f"recording has {values.shape[1]} samples but must have more than {padding}, one "
-            f"period of bandpass low {low:g} Hz at {fs:g} Hz: leave it out or raise low"
+            f"period of bandpass.low {low:g} Hz at {fs:g} Hz: leave it out or raise low"
         )
     for lead, missing in enumerate((~np.isfinite(values)).sum(axis=1).tolist()):
         if missing:
@@ -94,3 +95,12 @@ def bandpass(
             )
     filtered = sosfiltfilt(sections, values, axis=-1, padlen=padding)
     return np.asarray(filtered, dtype=np.float32)
+
+
+def filtered(record: Record, *, low: float, high: float, order: int) -> Record:
+    """The record with its signal band-passed; an error names the record."""
+    try:
+        signal = bandpass(record.signal, fs=record.fs, low=low, high=high, order=order)
+    except InputError as error:
+        raise InputError(f"record {record.record_id}: {error}") from None
+    return record.with_signal(signal)

@@ -29,10 +29,10 @@ def frequencies(low: float, high: float, scales: int) -> NDArray[np.float64]:
     """
     if not 0 < low < high < math.inf:
         raise InputError(
-            f"cwt low is {low:g} Hz and high {high:g} Hz but 0 < low < high must hold: correct them"
+            f"cwt.low is {low:g} Hz and high {high:g} Hz but 0 < low < high must hold: correct them"
         )
     if scales < 1:
-        raise InputError(f"cwt scales is {scales} but must be at least 1: 40 to 128 are usual")
+        raise InputError(f"cwt.scales is {scales} but must be at least 1: 40 to 128 are usual")
     ratios = (high / low) ** (-np.arange(scales) / max(1, scales - 1))
     # pow() differs between CPUs in its last bits; eleven digits do not.
     return np.array([float(f"{high * ratio:.11g}") for ratio in ratios.tolist()])
@@ -90,7 +90,7 @@ class Scalogram:
             raise InputError(f"fs is {fs:g} Hz but must be above 0: give the true sampling rate")
         if high > fs / 2:
             raise InputError(
-                f"cwt high is {high:g} Hz but must be at most half the sampling rate, {fs / 2:g} "
+                f"cwt.high is {high:g} Hz but must be at most half the sampling rate, {fs / 2:g} "
                 f"Hz at fs {fs:g} Hz: lower it or use recordings at a higher rate"
             )
         self.frequencies = frequencies(low, high, scales)
@@ -181,7 +181,7 @@ def _continuous(name: str) -> pywt.ContinuousWavelet:
     if not valid:
         known = ", ".join(pywt.wavelist(kind="continuous"))
         raise InputError(
-            f"cwt wavelet is {name!r} but must be one of {known}, with numbers above 0 as in "
+            f"cwt.wavelet is {name!r} but must be one of {known}, with numbers above 0 as in "
             "cmor1.5-1.0 (bandwidth-centre), fbsp2-1-1.5 or shan1.5-1.0: use cmor1.5-1.0"
         )
     return wavelet
@@ -214,14 +214,14 @@ def _hop(samples: int, frames: int, width: float, high: float) -> int:
     if frames not in divisors:
         near = sorted(sorted(divisors, key=lambda n: abs(n - frames))[:4])
         raise InputError(
-            f"cwt frames is {frames} but must divide the window's {samples} samples: use "
+            f"cwt.frames is {frames} but must divide the window's {samples} samples: use "
             f"{', '.join(map(str, near))}"
         )
     hop = samples // frames
     if hop > 2 * width:
         remedy = f"use at least {fitting[0]} frames" if fitting else "use a higher sampling rate"
         raise InputError(
-            f"cwt frames is {frames}, one in {hop} samples, but frames may be at most "
+            f"cwt.frames is {frames}, one in {hop} samples, but frames may be at most "
             f"{2 * width:.4g} samples apart, twice the time width at {high:g} Hz, or waves fall "
             "between them: "
             f"{remedy} or lower high"
