@@ -22,11 +22,18 @@ def reported(status: int = 1) -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(status) from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename2 or error.filename  # a copy names its source first
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sentence = (
+                f"the disk is full while writing {where or 'the output'}; nothing was left "
+                "half-written: free some space and run the same command again"
+            )
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and where:
+            sentence = (
+                f"{where}: {error.strerror}; the folder and what is in it must be yours to write: "
+                'change the owner (sudo chown -R "$USER" .) and run the same command again'
+            )
+        else:
             raise
-        print(
-            f"error: the disk is full while writing {error.filename or 'the output'}; nothing "
-            "was left half-written: free some space and run the same command again",
-            file=sys.stderr,
-        )
+        print(f"error: {sentence}", file=sys.stderr)
         raise SystemExit(status) from None

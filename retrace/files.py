@@ -35,7 +35,8 @@ def new_file(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary empty sibling folder, which takes the place of `path` on success."""
     part = _sibling(path)
-    shutil.rmtree(part, ignore_errors=True)
+    for left in path.parent.glob(f".{path.name}.*.part"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     part.mkdir()
     try:
         yield part
@@ -45,16 +46,39 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+class CsvWriter:
+    """Append rows to a table with LF line ends; None becomes an empty field, floats keep every
+    digit. Use it as a context manager."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._stream = path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._stream, lineterminator="\n")
+        self._writer.writerow(columns)
+
+    def append(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Add `rows`, each with a value for every column."""
+        self._writer.writerows(["" if value is None else value for value in row] for row in rows)
+
+    def __enter__(self) -> "CsvWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stream.close()
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table with LF line ends; None becomes an empty field, floats keep every digit."""
-    with new_file(path) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(["" if value is None else value for value in row] for row in rows)
+    """Write a whole table; the format is that of `CsvWriter`."""
+    with new_file(path) as part, CsvWriter(part, columns) as table:
+        table.append(rows)
 
 
 def read_csv(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     """Read a table with a header row; every name in `columns` must be one of its columns."""
+    return list(each_row(path, columns))
+
+
+def each_row(path: Path, columns: Sequence[str] = ()) -> Iterator[dict[str, str]]:
+    """The same, a row at a time."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -64,7 +88,7 @@ def read_csv(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
                     f"{path}: no column {', '.join(missing)}; the first line names the columns, "
                     f"found {', '.join(found) or 'nothing'}: add what is missing"
                 )
-            return list(reader)
+            yield from reader
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; the table is needed: write it there") from None
     except (UnicodeDecodeError, csv.Error) as error:

@@ -4,13 +4,17 @@ from pathlib import Path
 
 from retrace import params
 from retrace.errors import reported
-from retrace.files import new_folder
 from retrace.learning.data import load_segments
 from retrace.learning.training import Folders, run_key, train
-from retrace.scoring.curves import draw_curves
 from retrace.signals.domain import read_domain
 
-WAVEFORMS, SPLIT, PLOTS = Path("data/waveforms"), Path("data/split.csv"), Path("plots/train")
+WAVEFORMS, SPLIT = Path("data/waveforms"), Path("data/split.csv")
+OUTPUT = Folders(
+    checkpoint=Path("models/checkpoint"),
+    curves=Path("metrics/train"),
+    plots=Path("plots/train"),
+    runs=Path("runs"),
+)
 
 
 def main() -> None:
@@ -23,13 +27,9 @@ def main() -> None:
         settings,
         segments,
         read_domain(inputs),
-        Folders(Path("models/checkpoint"), Path("metrics/train"), Path("runs")),
+        OUTPUT,
         run_key(settings, [array, table, SPLIT, *sources]),
     )
-    with new_folder(PLOTS) as folder:
-        draw_curves(
-            folder / "curves.png", history.rows, score=history.score, best_epoch=history.best_epoch
-        )
     print(f"best epoch {history.best_epoch + 1}: {settings.train.score} {history.best:.4f}")
 
 

@@ -78,3 +78,12 @@ def test_json_refuses_what_json_does_not_know(tmp_path: Path) -> None:
         write_json(tmp_path / "x.json", {"x": float("nan")})
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".out.1.part").mkdir()
+
+    with new_folder(tmp_path / "out"):
+        pass
+
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]

@@ -71,7 +71,7 @@ def run(folder: Path, changes: dict[str, Any]) -> None:
         settings,
         load_segments(array, table, split, list(CLASSES)),
         domain,
-        Folders(folder / "checkpoint", folder / "curves", folder / "runs"),
+        Folders(folder / "checkpoint", folder / "curves", folder / "plots", folder / "runs"),
         run_key(settings, [array, table, split]),
     )
 

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import nn
 
 from retrace.errors import InputError
-from retrace.files import write_json
+from retrace.files import new_file, write_json
 from retrace.learning.classifier import with_scaling
 
 FORMAT = 1
@@ -54,9 +55,10 @@ def load(folder: Path) -> tuple[nn.Sequential, dict[str, Any]]:
 
 def save_weights(path: Path, network: nn.Module) -> None:
     """The state of the network as safetensors; contiguous, so that equal weights are equal
-    bytes."""
+    bytes. A full disk raises OSError, which `save_file` hides in an error of its own."""
     state = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
-    save_file(state, path)
+    with new_file(path) as part:
+        part.write_bytes(to_bytes(state))
 
 
 def load_weights(path: Path, network: nn.Module) -> None:

@@ -119,18 +119,17 @@ class Classifier(LightningModule):
         self._seen.append((self(segments).float(), labels, rows))
 
     def on_validation_epoch_end(self) -> None:
-        logits, labels, rows = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        logits, labels, rows = (torch.cat(parts).cpu() for parts in zip(*self._seen, strict=True))
         self._seen.clear()
-        if self.trainer.world_size > 1:
-            logits, labels, rows = (
-                torch.as_tensor(self.all_gather(part)).flatten(0, 1)
-                for part in (logits, labels, rows)
-            )
+        if self.trainer.world_size > 1:  # each device saw its share, of unequal length
+            shares: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, (logits, labels, rows))
+            logits, labels, rows = (torch.cat(parts) for parts in zip(*shares, strict=True))
         loss = float(functional.cross_entropy(logits, labels))
         y, probabilities = per_record(
             [self._record_ids[row] for row in rows.tolist()],
-            labels.cpu().numpy(),
-            softmax(logits.double().cpu().numpy(), 1.0),
+            labels.numpy(),
+            softmax(logits.double().numpy(), 1.0),
             self._rule,
         )
         name = self._settings.score

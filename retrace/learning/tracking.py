@@ -139,7 +139,11 @@ class ResumePoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         part = self._folder / "last.ckpt.part"
-        trainer.save_checkpoint(part)
+        try:
+            trainer.save_checkpoint(part)
+        except OSError:  # a full disk
+            part.unlink(missing_ok=True)
+            raise
         if trainer.is_global_zero:
             part.replace(self._folder / "last.ckpt")
             for old in self._folder.glob("best-*.safetensors"):

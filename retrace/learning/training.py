@@ -23,6 +23,7 @@ from retrace.learning.progress import EpochTable
 from retrace.learning.tracking import DvcLiveCurves, History, ResumePoint
 from retrace.params import Params
 from retrace.scoring.calibration import fit_temperature, fit_thresholds, softmax
+from retrace.scoring.curves import draw_curves
 from retrace.signals.domain import SignalDomain
 
 
@@ -32,6 +33,7 @@ class Folders:
 
     checkpoint: Path
     curves: Path
+    plots: Path
     runs: Path
 
 
@@ -92,6 +94,9 @@ def train(
     seconds = time.monotonic() - started
     if trainer.is_global_zero:
         curves.close()
+        with new_folder(folders.plots) as folder:
+            best, name = history.best_epoch, history.score
+            draw_curves(folder / "curves.png", history.rows, score=name, best_epoch=best)
         checkpoint.load_weights(history.best_weights, network)
         network = network.cpu().float()
         config = _config(params, segments, domain, shape, key, history)

@@ -82,9 +82,10 @@ def _kept(root: Path) -> dict[Path, str]:
 
 
 def _outs(root: Path) -> list[str]:
-    """The outputs that DVC keeps; metrics and curves stand in Git."""
+    """The outputs that DVC keeps; those with `cache: false` stand in Git."""
     graph = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
-    return [out for stage in graph["stages"].values() for out in stage["outs"]]
+    outs = [out for stage in graph["stages"].values() for out in stage.get("outs", [])]
+    return [out for out in outs if isinstance(out, str)]
 
 
 def _dvc(root: Path, *arguments: str) -> str:

@@ -10,9 +10,6 @@ from retrace.errors import InputError
 from retrace.runs import locks
 from retrace.scoring.evaluation import table
 
-# A frame around each table would hide what is copied from the terminal into a note.
-_PLAIN = {"box": None, "pad_edge": False, "title_justify": "left"}
-
 
 def show(root: Path) -> None:
     """Print the summary of the workspace's run."""
@@ -25,22 +22,20 @@ def show(root: Path) -> None:
         )
     console = Console()
     rows = table(json.loads(scores.read_text(encoding="utf-8")))
-    console.print(_table("Test part", rows))
+    console.print("Test part")
+    console.print(_table(rows))
     console.print(
-        "\nplots/test/*.png, *.csv   confusion, ROC, precision-recall, calibration, examples"
-        "\nplots/test/scores.json    every score with its 95 % interval"
-        "\nmetrics/train/            curves; dvc plots show draws them all in a page\n"
+        "\nplots/test/              confusion, ROC, PR, calibration, examples: PNG and CSV"
+        "\nplots/test/scores.json   every score with its 95 % interval"
+        "\nplots/train/             learning curves"
+        "\ndvc plots show           one page with all of them\n"
     )
     reference = locks.committed(root)
     if reference is None:
         return
     verdicts = locks.compare(locks.parse(lock.read_text(encoding="utf-8")), reference[0])
-    console.print(
-        _table(
-            f"Against {reference[1]}",
-            [["stage", ""], *([verdict.stage, str(verdict)] for verdict in verdicts)],
-        )
-    )
+    console.print(f"Against {reference[1]}")
+    console.print(_table([["stage", ""], *([v.stage, str(v)] for v in verdicts)]))
     if any(verdict.stage == "train" and verdict.state != "same" for verdict in verdicts):
         console.print(
             "\nThe data stages give the same bytes on every x86-64 machine; training does so on "
@@ -48,8 +43,8 @@ def show(root: Path) -> None:
         )
 
 
-def _table(title: str, rows: list[list[str]]) -> Table:
-    made = Table(title=title, **_PLAIN)  # type: ignore[arg-type]
+def _table(rows: list[list[str]]) -> Table:
+    made = Table(box=None, pad_edge=False)  # a frame would hide what is copied into a note
     for name in rows[0]:
         made.add_column(name, justify="left")
     for row in rows[1:]:

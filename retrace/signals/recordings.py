@@ -1,7 +1,7 @@
 """Filtered recordings on disk: one ragged array and two tables (data/filtered)."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from retrace.errors import InputError
-from retrace.files import NpyReader, NpyWriter, read_csv, write_csv
+from retrace.files import CsvWriter, NpyReader, NpyWriter, each_row
 from retrace.signals.records import Record
 
 RECORD_COLUMNS = (
@@ -22,81 +22,77 @@ RECORD_COLUMNS = (
     "stop",
     "label",
 )
+ANNOTATION_COLUMNS = ("record_id", "sample", "symbol")
 
 
 class RecordingsWriter:
-    """Append records one by one; the signals never stand in memory together."""
+    """Append records one by one; neither signals nor annotations stand in memory together."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, records: CsvWriter, annotations: CsvWriter) -> None:
+        self._folder, self._records, self._annotations = folder, records, annotations
         self._signals: NpyWriter | None = None
-        self._leads: tuple[str, ...] = ()
-        self._records: list[Sequence[object]] = []
-        self._annotations: list[Sequence[object]] = []
+        self._leads: Counter[str] = Counter()
+        self._patients: set[str | None] = set()
         self._labels: Counter[str] = Counter()
         self._seconds = 0.0
 
     def append(self, record: Record) -> None:
         """Store the record's signal as rows start:stop of signals.npy."""
         if self._signals is None:
-            self._leads = record.leads
             self._signals = NpyWriter(
                 self._folder / "signals.npy", (len(record.leads),), np.float32
             )
         start = self._signals.rows
         self._signals.append(record.signal.T)
-        self._records.append(
-            (
-                record.record_id,
-                record.patient_id,
-                record.age,
-                record.sex,
-                record.fs,
-                start,
-                self._signals.rows,
-                record.label,
-            )
+        row = (
+            record.record_id,
+            record.patient_id,
+            record.age,
+            record.sex,
+            record.fs,
+            start,
+            self._signals.rows,
+            record.label,
         )
-        self._annotations.extend(
+        self._records.append([row])
+        self._annotations.append(
             (record.record_id, int(sample), symbol)
             for sample, symbol in zip(record.beats, record.symbols, strict=True)
         )
+        self._patients.add(record.patient_id)
         self._labels[str(record.label)] += 1
+        self._leads[" and ".join(record.leads)] += 1
         self._seconds += record.signal.shape[1] / record.fs
 
     def close(self) -> None:
-        """Write the tables; without a single record there is nothing to go on with."""
+        """Finish signals.npy; without a single record there is nothing to go on with."""
         if self._signals is None:
             raise InputError(
                 "data/raw: no usable record; at least one is needed: look into the data set's "
                 "labels.csv, or set bandpass.unusable to error in params.yaml to see the first"
             )
         self._signals.close()
-        write_csv(self._folder / "records.csv", RECORD_COLUMNS, self._records)
-        write_csv(
-            self._folder / "annotations.csv",
-            ("record_id", "sample", "symbol"),
-            self._annotations,
-        )
 
     def summary(self) -> str:
-        """Records, patients, hours, leads and the share of each label."""
-        total = len(self._records)
-        patients = {row[1] for row in self._records}
-        who = "patients unknown" if None in patients else f"{len(patients)} patients"
+        """Patients, hours, leads, records and the share of each label."""
+        total = self._labels.total()
+        known = len(self._patients)
+        who = "patients unknown" if None in self._patients else f"{known} patients"
         shares = ", ".join(f"{k} {n} ({n / total:.1%})" for k, n in self._labels.items())
-        return (
-            f"{total} records, {who}, {self._seconds / 3600:.2f} h, leads "
-            f"{', '.join(self._leads)}: {shares}"
-        )
+        leads = ", ".join(f"{name} ({n} records)" for name, n in self._leads.items())
+        return f"{who}, {self._seconds / 3600:.2f} h, lead {leads}\n{total} records: {shares}"
 
 
 @contextmanager
 def recordings_writer(folder: Path) -> Iterator[RecordingsWriter]:
     """Write signals.npy (total_samples, leads) float32 mV, records.csv, annotations.csv."""
-    writer = RecordingsWriter(folder)
-    yield writer
-    writer.close()
+    with (
+        CsvWriter(folder / "records.csv", RECORD_COLUMNS) as records,
+        CsvWriter(folder / "annotations.csv", ANNOTATION_COLUMNS) as annotations,
+    ):
+        writer = RecordingsWriter(folder, records, annotations)
+        yield writer
+        writer.close()
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ class Recordings:
     def __iter__(self) -> Iterator[Record]:
         signals = NpyReader(self.folder / "signals.npy")
         leads = tuple(str(lead) for lead in range(signals.shape[1]))
-        for row in read_csv(self.folder / "records.csv", RECORD_COLUMNS):
+        for row in each_row(self.folder / "records.csv", RECORD_COLUMNS):
             rows = signals.rows(int(row["start"]), int(row["stop"]))
             yield Record(
                 record_id=row["record_id"],

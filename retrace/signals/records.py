@@ -9,7 +9,7 @@ import wfdb
 from numpy.typing import NDArray
 
 from retrace.errors import InputError
-from retrace.files import read_csv
+from retrace.files import each_row
 
 _MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "V": 1e3}
 
@@ -93,7 +93,7 @@ def read_wfdb_folder(folder: Path) -> Iterator[Record]:
     labels.csv has the columns record_id and label, and may have patient_id, age and sex, which
     go before what the header says.
     """
-    for row in read_csv(folder / "labels.csv", ("record_id", "label")):
+    for row in each_row(folder / "labels.csv", ("record_id", "label")):
         record = read_wfdb(folder / row["record_id"])
         yield replace(
             record,

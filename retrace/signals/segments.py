@@ -1,7 +1,8 @@
 """Cutting filtered recordings into windows of equal length."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from retrace.errors import InputError
-from retrace.files import NpyWriter, write_csv
+from retrace.files import CsvWriter, NpyWriter
 from retrace.signals.records import Record
 
 SEGMENT_COLUMNS = ("segment_id", "record_id", "patient_id", "start", "label")
@@ -102,10 +103,10 @@ def write_segments(
     never changes, "error" or "drop".
     """
     counts = Cutting()
-    rows: list[Sequence[object]] = []
     writer: NpyWriter | None = None
     rate = fs
-    try:
+    with ExitStack() as stack:
+        table = stack.enter_context(CsvWriter(folder / "segments.csv", SEGMENT_COLUMNS))
         for record in recordings:
             rate = rate or record.fs
             if fs is None and record.fs != rate:
@@ -116,7 +117,8 @@ def write_segments(
             signal = resample(record.signal, record.fs, rate)
             counts.samples = max(1, round(window * rate))
             if writer is None:
-                writer = NpyWriter(folder / "X.npy", (len(signal), counts.samples), np.float32)
+                shape = (len(signal), counts.samples)
+                writer = stack.enter_context(NpyWriter(folder / "X.npy", shape, np.float32))
             starts, windows = cut(signal, counts.samples, max(1, round(hop * rate)), short)
             counts.records += 1
             counts.too_short += len(starts) == 0
@@ -133,7 +135,7 @@ def write_segments(
             starts, windows = starts[lively], windows[lively]
             counts.labels[str(record.label)] += len(starts)
             writer.append(standardise(windows) if normalise == "window" else windows)
-            rows += [
+            table.append(
                 (
                     f"{record.record_id}_{number:03d}",
                     record.record_id,
@@ -142,15 +144,11 @@ def write_segments(
                     record.label,
                 )
                 for number, start in enumerate(starts.tolist())
-            ]
-    finally:
-        if writer is not None:
-            writer.close()
-    if not rows:
+            )
+    if not counts.labels.total():
         raise InputError(
             f"segment.window: {window:g} s; none of the {counts.records} recordings is that "
             "long: shorten it or set segment.short to pad in params.yaml"
         )
-    write_csv(folder / "segments.csv", SEGMENT_COLUMNS, rows)
     counts.fs = float(rate or 0)
     return counts
