@@ -168,6 +168,19 @@ def test_few_examples_are_shown_as_a_count() -> None:
     assert any("Fewer than 20 examples of Noise" in note for note in tree["notes"])
 
 
+def test_few_answers_are_shown_as_a_count_with_the_exact_interval() -> None:
+    classes = ("NSR", "Noise")
+    y = np.repeat([0, 1], [87, 13])
+    p = np.eye(2)[y] * 0.8 + 0.1
+    given = part(100) | {"y": y, "probabilities": p, "raw_probabilities": p}
+
+    tree = evaluation.evaluate(**given | {"classes": classes, "thresholds": [0.5, 0.5]}).scores
+
+    # 13 right of 13 answers is not certainty: 0.753 is the exact bound.
+    ppv = tree["classes"]["Noise"]["ppv"]
+    assert (ppv["k"], ppv["n"], round(ppv["low"], 3)) == (13, 13, 0.753)
+
+
 def test_an_absent_class_is_named_and_left_out() -> None:
     given = part()
     keep = np.flatnonzero(given["y"] != 2)

@@ -190,11 +190,18 @@ def _count(tree: dict[str, Any], test: _Test, patients: Sequence[str | None]) ->
         owners = {patients[int(row)] for row in mine}
         entry["support"] = len(mine)
         entry["patients"] = None if None in owners else len(owners)
-        if 0 < len(mine) < FEW:
-            entry["sensitivity"] = share(entry["sensitivity"], len(mine))
-            alone = tree["at_thresholds"][name]
-            alone["sensitivity"] = share(alone["sensitivity"], len(mine))
-        tree["at_thresholds"][name]["threshold"] = round(float(test.thresholds[c]), 6)
+        alone = tree["at_thresholds"][name]
+        answered = int((test.p.argmax(axis=1) == c).sum())
+        flagged = int((test.p[:, c] >= test.thresholds[c]).sum())
+        for place, score, n in (
+            (entry, "sensitivity", len(mine)),
+            (entry, "ppv", answered),
+            (alone, "sensitivity", len(mine)),
+            (alone, "ppv", flagged),
+        ):
+            if 0 < n < FEW:
+                place[score] = share(place[score], n)
+        alone["threshold"] = round(float(test.thresholds[c]), 6)
     if "false_af_on_noise" in tree:
         n = tree["classes"]["Noise"]["support"]
         tree["false_af_on_noise"] = share(tree["false_af_on_noise"], n)
