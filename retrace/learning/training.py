@@ -224,8 +224,7 @@ def environment() -> dict[str, str]:
     cuda = torch.cuda.is_available()
     return {
         "python": platform.python_version(),
-        "system": platform.platform(),
-        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.machine()}",
         "gpu": torch.cuda.get_device_name() if cuda else "none",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": str(torch.get_num_threads()),
