@@ -102,16 +102,29 @@ def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
         part.write_text(text + "\n", encoding="utf-8")
 
 
+def _not_whole(path: Path, why: str) -> InputError:
+    return InputError(
+        f"{path}: not a whole .npy file ({why}); it must be what its stage wrote: run dvc repro, "
+        "or dvc checkout"
+    )
+
+
 class NpyReader:
     """Read rows of an `.npy` file without mapping it: memory holds only what was asked for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with path.open("rb") as stream:
-            np.lib.format.read_magic(stream)
-            shape, _, self.dtype = np.lib.format.read_array_header_1_0(stream)
-            self._offset = stream.tell()
+        try:
+            with path.open("rb") as stream:
+                np.lib.format.read_magic(stream)
+                shape, _, self.dtype = np.lib.format.read_array_header_1_0(stream)
+                self._offset = stream.tell()
+        except (OSError, ValueError) as error:
+            raise _not_whole(path, str(error)) from None
         self.shape: tuple[int, ...] = shape
+        needed = self._offset + int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+        if path.stat().st_size != needed:
+            raise _not_whole(path, f"{path.stat().st_size} bytes instead of {needed}")
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -9,17 +9,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from retrace import registry
 from retrace.errors import InputError
 from retrace.signals.domain import SignalDomain
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+def _no_switch(value: Any) -> Any:
+    """Refuse yes, no, true, false where a number is meant: YAML and pydantic would take them."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+Number = BeforeValidator(_no_switch)
+Positive = Annotated[float, Number, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Number, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Number, Field(ge=0, lt=1)]
+Count = Annotated[int, Number, Field(ge=1)]
+Seed = Annotated[int, Number, Field(ge=0, lt=2**32)]
 
 
 class Section(BaseModel):
@@ -122,7 +131,7 @@ class Train(Section):
     strategy: str
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     compile: bool
-    workers: Annotated[int, Field(ge=0)]
+    workers: Annotated[int, Number, Field(ge=0, le=256)]
 
 
 class Evaluate(Section):
@@ -165,11 +174,6 @@ class Params(Section):
     def classes(self) -> list[str]:
         """The classes in order: the values of the data set's label map."""
         return list(dict.fromkeys(self.dataset_options["labels"].values()))
-
-    @property
-    def model_source(self) -> Path:
-        """The chosen model's file, relative to the repository."""
-        return Path("retrace") / "models" / f"{self.model.name}.py"
 
     def domain(self, fs: float) -> SignalDomain:
         """What a model will expect of a signal whose segments have `fs` Hz."""

@@ -22,7 +22,7 @@ def main() -> None:
     inputs = Path("data") / settings.model.input
     array, table = inputs / "X.npy", WAVEFORMS / "segments.csv"
     segments = load_segments(array, table, SPLIT, settings.classes)
-    sources = [*sorted(Path("retrace/learning").glob("*.py")), settings.model_source]
+    sources = sorted(Path("retrace").rglob("*.py"))
     history = train(
         settings,
         segments,

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from retrace.errors import InputError
+from retrace.files import NpyReader
 from retrace.learning import checkpoint
 from retrace.learning.augmentation import Augmentation
 from retrace.learning.balance import class_weights, epoch_order, focal_loss, loss_function
 from retrace.learning.classifier import InputScaling, Plateau
 from retrace.learning.data import EpochSampler, SegmentData, Segments, load_segments
-from tests.train_small import CLASSES, small_segments
+from tests.train_small import CLASSES, run, small_segments
 
 OPTIONS = {"variant": "nano", "pretrained": False, "image_size": 32, "dropout": 0.2}
 OFF = Augmentation(noise=0, shift=0, scale=0, time_mask=0, frequency_mask=0)
@@ -179,6 +180,32 @@ def test_a_split_of_other_segments_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="not the segments of"):
         _load(tmp_path)
+
+
+def test_a_class_without_a_segment_is_named(tmp_path: Path) -> None:
+    small_segments(tmp_path)
+    array, table, split = (tmp_path / name for name in ("X.npy", "segments.csv", "split.csv"))
+
+    with pytest.raises(InputError, match="class Pause: no segment has it"):
+        load_segments(array, table, split, [*CLASSES, "Pause"])
+
+
+def test_a_truncated_array_is_one_sentence(tmp_path: Path) -> None:
+    small_segments(tmp_path)
+    path = tmp_path / "X.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(InputError, match=r"X\.npy: not a whole \.npy file"):
+        _load(tmp_path)
+    with pytest.raises(InputError, match=r"X\.npy: not a whole \.npy file"):
+        NpyReader(path)
+
+
+def test_a_training_that_diverges_says_what_to_do(tmp_path: Path) -> None:
+    small_segments(tmp_path)
+
+    with pytest.raises(InputError, match=r"training diverged in epoch 1: .*lower lr"):
+        run(tmp_path, {"lr": 1e18, "train.clip": 0, "train.optimiser": "sgd"})
 
 
 def test_input_scaling_is_fitted_on_the_rows_it_is_given(segments: Segments) -> None:

@@ -46,7 +46,7 @@ def test_a_rebuild_from_nothing_gives_the_same_bytes(repo: Path) -> None:
 
     said = dvc(repo, "repro", "--no-run-cache")
 
-    assert said.count("Running stage") == 7
+    assert said.count("Running stage") == 8
     assert (repo / "dvc.lock").read_bytes() == lock
     run(repo, "git", "checkout", "--", ".")
 
@@ -110,7 +110,7 @@ def test_the_summary_names_scores_plots_and_equal_stages(repo: Path) -> None:
     said = run(repo, "sh", "stages/python.sh", "-m", "retrace.cli", "summary")
 
     assert "f1_macro" in said and "plots/test" in said
-    assert said.count("same") >= 7
+    assert said.count("same") >= 8
 
 
 def test_waveforms_leave_the_scalograms_empty(repo: Path, tmp_path: Path) -> None:
@@ -141,24 +141,49 @@ def test_waveforms_leave_the_scalograms_empty(repo: Path, tmp_path: Path) -> Non
         ("cwt", {"cwt.wavelet": "haar"}, "haar"),
         ("split", {"split.val": 0.7, "split.test": 0.4}, "split"),
         ("fetch", {"synthetic.patients": 0}, "synthetic.patients"),
-        ("train", {"model.name": "vgg"}, "model.name: expected efficientnet; got 'vgg'"),
         ("train", {"models.efficientnet.pretrained": True}, "nano was never trained on ImageNet"),
     ],
 )
 def test_bad_params_are_one_sentence_and_leave_the_outputs_alone(
     repo: Path, tmp_path: Path, stage: str, changes: dict[str, object], sentence: str
 ) -> None:
-    for name in ("params.yaml", "stages", "retrace", "data", "models"):
+    for name in ("params.yaml", "stages", "retrace", "data", "models", "metrics"):
         source = repo / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
     change_params(tmp_path, changes)
-    before = sorted(tmp_path.glob("data/**/*"))
+
+    def outputs() -> list[Path]:
+        return sorted(p for name in ("data", "models") for p in tmp_path.glob(f"{name}/**/*"))
+
+    before = outputs()
 
     said = run(tmp_path, "sh", "stages/python.sh", "-m", f"stages.{stage}", check=False)
 
     assert said.startswith("error: ") and sentence in said
     assert "Traceback" not in said
-    assert sorted(tmp_path.glob("data/**/*")) == before
+    assert outputs() == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("lr=banana", "params.yaml: lr: expected a valid number"),
+        ("model.name=vgg", "params.yaml: model.name: expected efficientnet; got 'vgg'"),
+        ("dataset.name=mitdc", "params.yaml: dataset.name: expected cinc2017"),
+        ("+foo=1", "params.yaml: foo: unknown key"),
+    ],
+)
+def test_a_wrong_param_stops_dvc_before_it_removes_anything(
+    repo: Path, setting: str, sentence: str
+) -> None:
+    weights = (repo / "models/checkpoint/weights.safetensors").read_bytes()
+
+    said = dvc(repo, "exp", "run", "-S", setting, check=False)
+
+    assert f"error: {sentence}" in said
+    assert (repo / "models/checkpoint/weights.safetensors").read_bytes() == weights
+    run(repo, "git", "checkout", "--", "params.yaml")
+    assert json.loads(dvc(repo, "repro", "--dry") and dvc(repo, "status", "--json")) == {}
 
 
 def test_without_git_the_pipeline_runs(tmp_path: Path) -> None:

@@ -121,6 +121,42 @@ def test_a_folder_is_read_in_the_order_of_its_table(tmp_path: Path) -> None:
     assert [(r.record_id, r.label, r.age) for r in records] == [("r2", "AF", 50), ("r1", "NSR", 69)]
 
 
+def test_a_name_with_a_dot_or_a_folder_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "ward").mkdir()
+    _write(tmp_path / "ward", "r1")
+    (tmp_path / "ward/r1.hea").rename(tmp_path / "ward/a.1.hea")
+    write_csv(tmp_path / "labels.csv", ("record_id", "label"), [("ward/a.1", "N")])
+
+    (record,) = wfdb_folder.records(tmp_path, labels=LABELS, leads=["MLII"])
+
+    assert record.record_id == "ward/a.1"
+
+
+@pytest.mark.parametrize(
+    ("sex", "age", "sentence"),
+    [("x", 50, "sex 'x'; expected F, M"), ("F", "old", "age 'old'; expected years")],
+)
+def test_a_wrong_sex_or_age_is_refused(
+    tmp_path: Path, sex: str, age: object, sentence: str
+) -> None:
+    _write(tmp_path)
+    write_csv(
+        tmp_path / "labels.csv", ("record_id", "label", "sex", "age"), [("r1", "N", sex, age)]
+    )
+
+    with pytest.raises(InputError, match=sentence):
+        list(wfdb_folder.records(tmp_path, labels=LABELS, leads=["MLII"]))
+
+
+def test_sex_is_read_in_words_too(tmp_path: Path) -> None:
+    _write(tmp_path)
+    write_csv(tmp_path / "labels.csv", ("record_id", "label", "sex"), [("r1", "N", "female")])
+
+    (record,) = wfdb_folder.records(tmp_path, labels=LABELS, leads=["MLII"])
+
+    assert record.sex == "F"
+
+
 def test_a_label_outside_the_map_is_refused_by_name(tmp_path: Path) -> None:
     _write(tmp_path)
     write_csv(tmp_path / "labels.csv", ("record_id", "label"), [("r1", "X")])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from retrace.errors import InputError
 from retrace.files import read_csv
+from retrace.signals.filters import filtered
 from retrace.signals.recordings import Recordings, recordings_writer
 from retrace.signals.records import Record
 from retrace.signals.segments import cut, resample, standardise, write_segments
@@ -107,6 +108,17 @@ def test_a_flat_window_is_refused_or_dropped_and_counted(tmp_path: Path) -> None
     assert write_segments([record], tmp_path, **PLAN | {"flat": "drop"}).flat == 1
 
 
+def test_a_lead_that_was_off_is_found_behind_the_filter(tmp_path: Path) -> None:
+    record = _record("a", 60)
+    record.signal[:, 2000:5000] = 0.25  # 30 s at 100 Hz
+    behind = filtered(record, low=0.5, high=40, order=3)
+
+    counts = write_segments([behind], tmp_path, **PLAN | {"hop": 2, "flat": "drop"})
+
+    # 15 windows of 2 s lie in the gap; the filter still rings in the first and the last of them.
+    assert 11 <= counts.flat <= 14
+
+
 def test_a_window_longer_than_every_recording_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"segment\.window: 9 s; none of the 1 recordings"):
         write_segments([_record("a", 4)], tmp_path, **PLAN | {"window": 9, "short": "drop"})
@@ -128,6 +140,15 @@ def test_filtered_recordings_come_back_as_they_were_written(tmp_path: Path) -> N
             record.sex,
             record.fs,
         )
+
+
+def test_a_record_stands_once_in_a_data_set(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="record a: listed twice"),
+        recordings_writer(tmp_path) as writer,
+    ):
+        writer.append(_record("a", 1))
+        writer.append(_record("a", 2))
 
 
 def test_without_a_usable_record_nothing_goes_on(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ N, A, O and ~. Patients are not published, so each recording is its own group.
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import scipy.io
+from pydantic import Field
 from scipy.io.matlab import MatReadError
 
 from retrace.errors import InputError
@@ -23,7 +25,9 @@ _FS = 300.0
 _UNREADABLE = (ValueError, KeyError, TypeError, EOFError, IndexError, NotImplementedError)
 
 
-def records(raw_dir: Path, *, labels: dict[str, str]) -> Iterator[Record]:
+def records(
+    raw_dir: Path, *, labels: Annotated[dict[str, str], Field(min_length=2)]
+) -> Iterator[Record]:
     """Yield the recordings in the order of REFERENCE-v3.csv."""
     with (raw_dir / "REFERENCE-v3.csv").open(newline="", encoding="ascii") as stream:
         reference = list(csv.reader(stream))

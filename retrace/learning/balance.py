@@ -19,6 +19,7 @@ _FOCAL_GAMMA = 2.0
 def class_weights(labels: NDArray[np.int64], n_classes: int, method: str) -> NDArray[np.float64]:
     """Weights (n_classes,) of mean 1 over the segments: "inverse" frequency or "effective"."""
     counts = np.bincount(labels, minlength=n_classes).astype(np.float64)
+    counts = np.maximum(counts, 1)  # a class without a segment is never asked for its weight
     if method == "inverse":
         weights = 1 / counts
     elif method == "effective":

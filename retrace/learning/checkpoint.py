@@ -18,6 +18,7 @@ from retrace.files import new_file, write_json
 from retrace.learning.classifier import with_scaling
 
 FORMAT = 1
+WEIGHTS = "weights.safetensors"
 
 
 def build(
@@ -30,7 +31,7 @@ def build(
 
 def save(folder: Path, network: nn.Module, config: dict[str, Any]) -> None:
     """Write weights.safetensors and config.json into an existing folder."""
-    save_weights(folder / "weights.safetensors", network)
+    save_weights(folder / WEIGHTS, network)
     write_json(folder / "config.json", {"format": FORMAT, **config})
 
 
@@ -44,7 +45,7 @@ def load(folder: Path) -> tuple[nn.Sequential, dict[str, Any]]:
         network = build(
             config["model"]["name"], tuple(config["shape"]), len(config["classes"]), options
         )
-        load_weights(folder / "weights.safetensors", network)
+        load_weights(folder / WEIGHTS, network)
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
         raise InputError(
             f"{folder}: not a readable checkpoint ({error}); it must be what the train stage "

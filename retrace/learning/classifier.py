@@ -126,6 +126,11 @@ class Classifier(LightningModule):
             torch.distributed.all_gather_object(shares, (logits, labels, rows))
             logits, labels, rows = (torch.cat(parts) for parts in zip(*shares, strict=True))
         loss = float(functional.cross_entropy(logits, labels))
+        if not math.isfinite(loss):
+            raise InputError(
+                f"training diverged in epoch {self.current_epoch + 1}: validation loss {loss}; it "
+                f"must stay finite: lower lr (now {self._lr:g}) or set train.clip in params.yaml"
+            )
         y, probabilities = per_record(
             [self._record_ids[row] for row in rows.tolist()],
             labels.numpy(),
@@ -134,11 +139,6 @@ class Classifier(LightningModule):
         )
         name = self._settings.score
         value = score(name, y, probabilities, self._classes)
-        if not math.isfinite(loss):
-            raise InputError(
-                f"training diverged in epoch {self.current_epoch + 1}: validation loss {loss}; it "
-                f"must stay finite: lower lr (now {self._lr:g}) or set train.clip in params.yaml"
-            )
         self.plateau.step(value)
         self.epoch_scores = {"val_loss": loss, f"val_{name}": value}
 

@@ -40,7 +40,13 @@ class Segments:
 
 def load_segments(array: Path, table: Path, split: Path, classes: list[str]) -> Segments:
     """Read X.npy, segments.csv and split.csv, which must tell of the same segments."""
-    X = np.load(array, mmap_mode="r", allow_pickle=False)
+    try:
+        X = np.load(array, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"{array}: not a whole .npy file ({error}); it must be what its stage wrote: run dvc "
+            "repro, or dvc checkout"
+        ) from None
     segments = read_csv(table, ("segment_id", "record_id", "patient_id", "start", "label"))
     subsets = read_csv(split, ("segment_id", "subset"))
     ids = [row["segment_id"] for row in segments]
@@ -49,6 +55,12 @@ def load_segments(array: Path, table: Path, split: Path, classes: list[str]) -> 
             f"{split}: not the segments of {table} and {array}; all three must come from one "
             "run: run dvc repro"
         )
+    for name in classes:
+        if not any(row["label"] == name for row in segments):
+            raise InputError(
+                f"class {name}: no segment has it; every class of the label map needs examples: "
+                "remove it from labels under datasets in params.yaml, or add recordings"
+            )
     return Segments(
         X=X,
         segment_ids=ids,

@@ -44,6 +44,7 @@ def run_key(params: Params, inputs: list[Path]) -> str:
     would write the same one.
     """
     digest = hashlib.sha256(json.dumps(params.model_dump(), sort_keys=True).encode())
+    digest.update(str(torch.__version__).encode())
     for path in inputs:
         digest.update(path.name.encode())
         with path.open("rb") as stream:
@@ -99,10 +100,14 @@ def train(
             draw_curves(folder / "curves.png", history.rows, score=name, best_epoch=best)
         checkpoint.load_weights(history.best_weights, network)
         network = network.cpu().float()
-        config = _config(params, segments, domain, shape, key, history)
+        config = _config(params, segments, domain, shape, history)
         with new_folder(folders.checkpoint) as folder:
             checkpoint.save(folder, network, config | _calibrate(params, network, segments))
-        write_json(run / "cost.json", _cost(network, segments, history, seconds))
+        cost = _cost(network, segments, history, seconds)
+        weights = (folders.checkpoint / checkpoint.WEIGHTS).read_bytes()
+        # How `retrace publish` knows which run the weights in the workspace come from.
+        cost["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+        write_json(run / "cost.json", cost)
         write_json(run / "environment.json", environment())
         resume.remove()
     return history
@@ -170,7 +175,6 @@ def _config(
     segments: Segments,
     domain: SignalDomain,
     shape: tuple[int, ...],
-    key: str,
     history: History,
 ) -> dict[str, Any]:
     return {
@@ -179,7 +183,6 @@ def _config(
         "shape": list(shape),
         "domain": domain.to_dict(),
         "aggregate": params.model.aggregate,
-        "run": key,
         "seed": params.seed,
         "best_epoch": history.best_epoch + 1,
         "validation": history.rows[history.best_epoch],

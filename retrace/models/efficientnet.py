@@ -73,7 +73,7 @@ class _Resized(nn.Module):
 
 
 def _nano(dropout: float) -> Any:
-    """b0's blocks at a third of the width: .8 M parameters."""
+    """b0's blocks at a third of their width and fewer of them: .33 M parameters."""
     from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 
     block = partial(MBConvConfig, width_mult=_NANO_WIDTH, depth_mult=_NANO_DEPTH)

@@ -1,5 +1,6 @@
 """Keeping a run in the repository: recipes/<name>/ for what it gave, store/ for its bytes."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -49,12 +50,6 @@ def publish(root: Path, name: str) -> list[str]:
             "make the model or the data smaller"
         )
     with new_folder(root / "recipes" / name) as folder:
-        for source in _kept(root):
-            if not source.is_file():
-                raise InputError(
-                    f"{source.relative_to(root)}: missing; a run is published where it was "
-                    "trained: run dvc repro --force train evaluate"
-                )
         for source, kept in _kept(root).items():
             shutil.copy(source, folder / kept)
         (folder / "README.md").write_text(_readme(name, folder), encoding="utf-8")
@@ -68,8 +63,7 @@ def publish(root: Path, name: str) -> list[str]:
 
 def _kept(root: Path) -> dict[Path, str]:
     """What a published run consists of beside its bytes, and under which name."""
-    config = root / "models/checkpoint/config.json"
-    run = root / "runs" / str(json.loads(config.read_text(encoding="utf-8"))["run"])
+    run = _run_of(root, root / "models/checkpoint/weights.safetensors")
     return {
         root / "dvc.lock": "dvc.lock",
         root / "metrics/test.json": "metrics.json",
@@ -79,6 +73,18 @@ def _kept(root: Path) -> dict[Path, str]:
         run / "cost.json": "cost.json",
         run / "environment.json": "environment.json",
     }
+
+
+def _run_of(root: Path, weights: Path) -> Path:
+    """The folder of the run that wrote these weights, known by their hash."""
+    written = hashlib.sha256(weights.read_bytes()).hexdigest()
+    for cost in sorted((root / "runs").glob("*/cost.json")):
+        if json.loads(cost.read_text(encoding="utf-8")).get("weights_sha256") == written:
+            return cost.parent
+    raise InputError(
+        "runs: none wrote the weights in models/checkpoint; a run is published where it was "
+        "trained: run dvc repro --force train evaluate"
+    )
 
 
 def _outs(root: Path) -> list[str]:

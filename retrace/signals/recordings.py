@@ -32,6 +32,7 @@ class RecordingsWriter:
         self._folder, self._records, self._annotations = folder, records, annotations
         self._signals: NpyWriter | None = None
         self._leads: Counter[str] = Counter()
+        self._seen: set[str] = set()
         self._patients: set[str | None] = set()
         self._labels: Counter[str] = Counter()
         self._seconds = 0.0
@@ -42,6 +43,12 @@ class RecordingsWriter:
             self._signals = NpyWriter(
                 self._folder / "signals.npy", (len(record.leads),), np.float32
             )
+        if record.record_id in self._seen:
+            raise InputError(
+                f"record {record.record_id}: listed twice; a record stands once in a data set, "
+                "with one label: remove one of its rows"
+            )
+        self._seen.add(record.record_id)
         start = self._signals.rows
         self._signals.append(record.signal.T)
         row = (

@@ -94,14 +94,36 @@ def read_wfdb_folder(folder: Path) -> Iterator[Record]:
     go before what the header says.
     """
     for row in each_row(folder / "labels.csv", ("record_id", "label")):
-        record = read_wfdb(folder / row["record_id"])
+        name = row["record_id"]
+        if not name:
+            raise InputError("labels.csv: a row without record_id; each must name its record")
+        record = read_wfdb(folder / name)
         yield replace(
             record,
+            record_id=name,
             label=row["label"],
             patient_id=row.get("patient_id") or None,
-            age=_number(row.get("age")) if row.get("age") else record.age,
-            sex=row.get("sex") or record.sex,
+            age=_given_age(name, row["age"]) if row.get("age") else record.age,
+            sex=_given_sex(name, row["sex"]) if row.get("sex") else record.sex,
         )
+
+
+def _given_age(name: str, text: str) -> float:
+    if (age := _number(text)) is None:
+        raise InputError(
+            f"labels.csv: record {name}: age {text!r}; expected years from 0 to 130 or nothing: "
+            "correct it"
+        )
+    return age
+
+
+def _given_sex(name: str, text: str) -> str:
+    sex = text.strip()[:1].upper()
+    if sex not in ("F", "M"):
+        raise InputError(
+            f"labels.csv: record {name}: sex {text!r}; expected F, M or nothing: correct it"
+        )
+    return sex
 
 
 def read_wfdb(path: Path) -> Record:
@@ -115,7 +137,7 @@ def read_wfdb(path: Path) -> Record:
     Format: https://physionet.org/physiotools/wag/header-5.htm
     """
     name = path.name
-    if not path.with_suffix(".hea").is_file():
+    if not _beside(path, ".hea").is_file():
         raise InputError(
             f"record {name}: {name}.hea is missing; a record needs its header: put it beside "
             "the .dat file"
@@ -162,8 +184,13 @@ def read_wfdb(path: Path) -> Record:
     )
 
 
+def _beside(path: Path, suffix: str) -> Path:
+    """The record's file of that kind; `with_suffix` would cut a name that has a dot."""
+    return path.with_name(path.name + suffix)
+
+
 def _read_annotations(path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    if not path.with_suffix(".atr").is_file():
+    if not _beside(path, ".atr").is_file():
         return np.empty(0, np.int64), ()
     try:
         annotation = wfdb.rdann(str(path), "atr")

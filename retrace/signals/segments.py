@@ -15,6 +15,9 @@ from retrace.errors import InputError
 from retrace.files import CsvWriter, NpyWriter
 from retrace.signals.records import Record
 
+# mV from lowest to highest. Behind a filter a lead that is off still rings and rounds, but below
+# the noise of any amplifier.
+FLAT = 0.01
 SEGMENT_COLUMNS = ("segment_id", "record_id", "patient_id", "start", "label")
 
 
@@ -100,7 +103,7 @@ def write_segments(
 
     fs: sampling rate of the segments in Hz, None for that of the recordings, which then must
     be one and the same. window, hop: seconds. flat: what to do with a window in which a lead
-    never changes, "error" or "drop".
+    spans less than `FLAT`, "error" or "drop".
     """
     counts = Cutting()
     writer: NpyWriter | None = None
@@ -123,7 +126,7 @@ def write_segments(
             counts.records += 1
             counts.too_short += len(starts) == 0
             counts.padded += signal.shape[1] < counts.samples and len(starts) > 0
-            lively = (windows != windows[..., :1]).any(axis=-1).all(axis=-1)
+            lively = (np.ptp(windows, axis=-1) >= FLAT).all(axis=-1)
             if not lively.all() and flat == "error":
                 second = starts[np.argmin(lively)] / rate
                 raise InputError(
