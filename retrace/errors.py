@@ -33,6 +33,10 @@ def reported(status: int = 1) -> Iterator[None]:
                 f"{where}: {error.strerror}; the folder and what is in it must be yours to write: "
                 'change the owner (sudo chown -R "$USER" .) and run the same command again'
             )
+        elif error.errno == errno.ENOENT and where:
+            sentence = (
+                f"{where}: no such file; a stage needs what the one before it wrote: run dvc repro"
+            )
         else:
             raise
         print(f"error: {sentence}", file=sys.stderr)

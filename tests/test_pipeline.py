@@ -227,3 +227,13 @@ refuse("connect_ex")
 
     assert (folder / "metrics/test.json").is_file()
     assert not (tmp_path / "calls.txt").exists()
+
+
+@pytest.mark.parametrize("stage", ["bandpass", "segment", "cwt", "split", "train", "evaluate"])
+def test_a_stage_without_its_input_is_one_sentence(tmp_path: Path, stage: str) -> None:
+    folder = copy_repository(tmp_path)
+
+    said = run(folder, "sh", "stages/python.sh", "-m", f"stages.{stage}", check=False)
+
+    assert said.startswith("error: ") and "Traceback" not in said
+    assert not [path for path in folder.glob("data/*") if path.name != ".gitignore"]
