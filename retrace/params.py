@@ -5,6 +5,7 @@ YAML 1.1 and becomes a float here.
 """
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from retrace import registry
 from retrace.errors import InputError
+from retrace.scoring.scores import NAMES, RULES
 from retrace.signals.domain import SignalDomain
 
 
@@ -37,15 +39,19 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-def _known(kind: Literal["datasets", "models"], name: str) -> str:
-    known = registry.names(kind)
-    if name not in known:
-        raise ValueError(f"expected {', '.join(known)}")
-    return name
+def _one_of(known: Sequence[str]) -> AfterValidator:
+    """A name that another part of the library lists."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"expected {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
 
 
 class Dataset(Section):
-    name: Annotated[str, AfterValidator(lambda name: _known("datasets", name))]
+    name: Annotated[str, _one_of(registry.names("datasets"))]
 
 
 class Synthetic(Section):
@@ -93,9 +99,9 @@ class Split(Section):
 
 
 class Model(Section):
-    name: Annotated[str, AfterValidator(lambda name: _known("models", name))]
+    name: Annotated[str, _one_of(registry.names("models"))]
     input: Literal["scalograms", "waveforms"]
-    aggregate: Literal["mean", "max", "median"]
+    aggregate: Annotated[str, _one_of(RULES)]
 
 
 class Early(Section):
@@ -120,9 +126,7 @@ class Train(Section):
     label_smoothing: Share
     clip: NotNegative
     imbalance: Literal["none", "inverse", "effective", "focal", "sampler"]
-    score: Literal[
-        "f1_macro", "accuracy", "sensitivity_macro", "auroc_macro", "challenge_f1", "log_loss"
-    ]
+    score: Annotated[str, _one_of(NAMES)]
     early_stopping: Early
     augment: Augment
     accelerator: str

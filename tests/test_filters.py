@@ -1,9 +1,6 @@
 """The band-pass does to sines what its formula says and shifts nothing."""
 
 import hashlib
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +10,7 @@ from numpy.typing import NDArray
 
 from retrace.errors import InputError
 from retrace.signals.filters import bandpass, design_bandpass
+from tests.processor import without_features
 
 FS = 250.0
 SECONDS = np.arange(int(40 * FS)) / FS
@@ -108,21 +106,7 @@ def test_nan_is_refused_by_lead_and_count() -> None:
 
 
 def test_bytes_do_not_depend_on_the_cpu() -> None:
-    here = digest()
-    features = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-    child = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import numpy as np; from tests.test_filters import digest; "
-            "print(digest(), np.show_config(mode='dicts')['SIMD Extensions'].get('found', []))",
-        ],
-        env=os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(features)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert child.stdout.split(maxsplit=1) == [here, "[]\n"]
+    assert without_features("tests.test_filters") == digest()
 
 
 def digest() -> str:

@@ -56,6 +56,8 @@ def test_a_number_that_yaml_calls_a_string_is_read(tmp_path: Path) -> None:
         ({"models.efficientnet.variant": "b9"}, "models.efficientnet.variant: expected 'nano'"),
         ({"datasets.cinc": {}}, "datasets.cinc: unknown key; did you mean 'cinc2017'?"),
         ({"lr": "fast"}, "lr: expected a valid number"),
+        ({"train.score": "f1"}, "train.score: expected f1_macro, accuracy"),
+        ({"model.aggregate": "sum"}, "model.aggregate: expected mean, max, median; got 'sum'"),
         ({"lr": -1}, "lr: expected greater than 0; got -1"),
         ({"lr": float("inf")}, "lr: expected a finite number"),
         ({"epochs": True}, "epochs: expected a number; got True"),

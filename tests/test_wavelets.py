@@ -1,9 +1,6 @@
 """Scalograms against their definition, against PyWavelets and against physics."""
 
 import hashlib
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 from retrace.errors import InputError
 from retrace.signals.filters import bandpass
 from retrace.signals.wavelets import PRECISION, Scalogram, frequencies
+from tests.processor import without_features
 from tests.wavelet_reference import reference_scalogram
 
 FS = 128.0
@@ -198,21 +196,7 @@ def test_batch_and_threads_do_not_change_a_byte(wavelet: str) -> None:
 
 
 def test_bytes_do_not_depend_on_the_cpu() -> None:
-    here = digest()
-    features = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
-    child = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import numpy as np; from tests.test_wavelets import digest; "
-            "print(digest(), np.show_config(mode='dicts')['SIMD Extensions'].get('found', []))",
-        ],
-        env=os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(features)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert child.stdout.split(maxsplit=1) == [here, "[]\n"]
+    assert without_features("tests.test_wavelets") == digest()
 
 
 def digest() -> str:
