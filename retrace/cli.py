@@ -24,6 +24,30 @@ def main(arguments: list[str] | None = None) -> None:
     pin = verbs.add_parser("pin", help="write the SHA-256 manifest of your own recordings")
     pin.add_argument("folder", type=Path, help="a folder of WFDB records with a labels.csv")
     pin.set_defaults(verb=lambda given: _pin(given.folder))
+    recipe = verbs.add_parser(
+        "recipe", help="write a known experiment into params.yaml; without a name, list them"
+    )
+    recipe.add_argument("name", nargs="?", help="a file of recipes/")
+    recipe.add_argument("--force", action="store_true", help="replace unsaved edits")
+    recipe.add_argument(
+        "--trained", action="store_true", help="bring its published model: only data are rebuilt"
+    )
+    recipe.set_defaults(verb=lambda given: _recipe(given.name, given.force, given.trained))
+    verify = verbs.add_parser(
+        "verify",
+        help="whether the last run is the published one, stage by stage",
+        description="Exit code 0: verified; 1: not verified; 2: cannot be told.",
+    )
+    verify.add_argument("name", help="the recipe it is a run of")
+    verify.set_defaults(verb=lambda given: _verify(given.name))
+    compare = verbs.add_parser("compare", help="scores, intervals and params of runs side by side")
+    compare.add_argument(
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="a recipe (its published run) or workspace (the last run); without any, all of them",
+    )
+    compare.set_defaults(verb=lambda given: _compare(given.runs))
     publish = verbs.add_parser("publish", help="keep the last run in recipes/ and store/")
     publish.add_argument("name", help="the recipe it is a run of")
     publish.set_defaults(verb=lambda given: _publish(given.name))
@@ -44,9 +68,9 @@ def _root() -> Path:
 
 
 def _summary() -> None:
-    from retrace.runs.summary import show
+    from retrace.runs.summary import summary
 
-    show(_root())
+    print(summary(_root()))
 
 
 def _pin(folder: Path) -> None:
@@ -59,6 +83,34 @@ def _pin(folder: Path) -> None:
         part.write_text(text, encoding="utf-8")
     print(f"{manifest.name}: {len(text.splitlines())} files of {folder}")
     print(f"next: dvc exp run -S dataset.name=wfdb_folder -S fetch.folder={folder}")
+
+
+def _recipe(name: str | None, force: bool, trained: bool) -> None:
+    from retrace.runs import advice, recipes
+    from retrace.runs.pull import pull
+
+    if name is None:
+        print(advice.listing(_root()))
+        return
+    recipes.apply(_root(), name, force=force)
+    if trained:
+        pull(_root(), name)
+    print(advice.steps(_root(), name))
+
+
+def _verify(name: str) -> None:
+    from retrace.runs.verify import verify
+
+    judgement = verify(_root(), name)
+    print("\n".join(judgement.lines))
+    if not judgement.verified:
+        raise SystemExit(1)
+
+
+def _compare(runs: list[str]) -> None:
+    from retrace.runs.compare import compare
+
+    print(compare(_root(), runs))
 
 
 def _publish(name: str) -> None:

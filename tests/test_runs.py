@@ -1,14 +1,18 @@
-"""Comparing and publishing runs: what a lock says, and what may enter the repository."""
+"""Comparing, publishing and rebuilding runs: what a lock says, and what enters the repository."""
 
+import hashlib
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from retrace import cli
 from retrace.errors import InputError
 from retrace.runs import locks
 from retrace.runs.publish import publish
-from tests.scratch import SMALL, change_params, commit_all, copy_repository, dvc
+from tests.scratch import SMALL, change_params, commit_all, copy_repository, dvc, run
 
 LOCK = """
 schema: '2.0'
@@ -36,7 +40,7 @@ def test_equal_locks_are_the_same_stage_by_stage() -> None:
     ("old", "new", "verdict"),
     [
         ("bbb.dir", "ddd.dir", "different: models/checkpoint"),
-        ("lr: 1", "lr: 2", "different: params"),
+        ("lr: 1", "lr: 2", "different: param lr"),
         ("path: metrics.json", "path: other.json", "different: metrics.json"),
     ],
 )
@@ -50,8 +54,12 @@ def test_a_stage_that_has_not_run_is_named() -> None:
     assert [str(v) for v in locks.compare({}, locks.parse(LOCK))] == ["not run", "not run"]
 
 
+# One small training for all: the default run, and the recipe `again`, which scores it once more.
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the default recipe; tests leave it as they found it."""
     folder = copy_repository(tmp_path_factory.mktemp("finished") / "repo")
     change_params(folder, SMALL)
     (folder / "recipes/synthetic.yaml").write_bytes((folder / "params.yaml").read_bytes())
@@ -60,27 +68,190 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def again(finished: Path) -> Path:
+    """The same repository with a finished and published run of a partial recipe, committed."""
+    folder = finished.parent / "again"
+    shutil.copytree(finished, folder)
+    shutil.rmtree(folder / "store", ignore_errors=True)
+    recipe = "# The small run, with other intervals.\nevaluate:\n  resamples: 120\n"
+    (folder / "recipes/again.yaml").write_text(recipe)
+    run(folder, "retrace", "recipe", "again")
+    dvc(folder, "repro")
+    run(folder, "retrace", "publish", "again")
+    commit_all(folder)
+    return folder
+
+
+def _store(folder: Path) -> set[Path]:
+    return {path for path in (folder / "store").rglob("*") if path.is_file()}
+
+
+def _shell_blocks(page: Path) -> list[list[str]]:
+    return [
+        block.split("\n") for block in re.findall(r"```sh\n(.*?)\n```", page.read_text(), re.DOTALL)
+    ]
+
+
 def test_a_published_run_is_kept_with_its_bytes(finished: Path) -> None:
     said = publish(finished, "synthetic")
 
     kept = finished / "recipes/synthetic"
     assert (kept / "dvc.lock").read_bytes() == (finished / "dvc.lock").read_bytes()
-    metrics = json.loads((kept / "metrics.json").read_text())
-    assert f"| f1_macro | {metrics['f1_macro']} |" in (kept / "README.md").read_text()
     assert json.loads((kept / "cost.json").read_text())["epochs"] == SMALL["epochs"]
     assert "store" in "".join(said)
     assert "in sync" in dvc(finished, "status", "--cloud", "--remote", "store")
 
 
-def test_an_unfinished_run_is_not_published(finished: Path, tmp_path: Path) -> None:
+def test_the_page_of_a_run_has_its_scores_with_intervals_and_the_baseline(again: Path) -> None:
+    page = (again / "recipes/again/README.md").read_text()
+    scores = json.loads((again / "recipes/again/scores.json").read_text())
+
+    assert "The small run, with other intervals." in page
+    value = "| accuracy | {value:.3f} | {low:.3f} to {high:.3f} |".format(
+        **scores["overall"]["accuracy"]
+    )
+    assert f"{value} {scores['baselines']['majority']['accuracy']['value']:.3f} |" in page
+    for image in re.findall(r"!\[.*\]\((.*)\)", page):
+        assert (again / "recipes/again" / image).is_file()
+
+
+def test_of_another_recipe_the_model_alone_is_stored(again: Path) -> None:
+    lock = locks.parse((again / "recipes/again/dvc.lock").read_text())
+    stored = {path.parent.name + path.name for path in _store(again)}
+
+    assert locks.hashes(lock["train"], "outs")["models/checkpoint"] in stored
+    assert locks.hashes(lock["fetch"], "outs")["data/raw"] not in stored
+
+
+@pytest.fixture(scope="module")
+def clone(again: Path) -> Path:
+    """A clone with the default recipe and no run."""
+    folder = again.parent / "clone"
+    run(again.parent, "git", "clone", "-q", str(again), str(folder))
+    run(folder, "retrace", "recipe", "synthetic")
+    (folder / "dvc.lock").unlink()
+    return folder
+
+
+def test_a_clone_that_follows_the_page_rebuilds_all_but_the_training(clone: Path) -> None:
+    rebuild, pull = _shell_blocks(clone / "recipes/again/README.md")
+
+    said = "".join(run(clone, "sh", "-c", line) for line in pull)
+
+    weights = (clone / "models/checkpoint/weights.safetensors").read_bytes()
+    cost = json.loads((clone / "recipes/again/cost.json").read_text())
+    assert hashlib.sha256(weights).hexdigest() == cost["weights_sha256"]
+    assert "Running stage 'cwt'" in said and "Running stage 'train'" not in said
+    assert "verified: every stage wrote the bytes" in said
+    assert rebuild == ["retrace recipe again", "dvc repro", "retrace verify again"]
+
+
+def test_a_model_that_is_not_in_the_store_leaves_the_lock_alone(clone: Path) -> None:
+    shutil.rmtree(clone / "store")
+    shutil.rmtree(clone / ".dvc/cache", ignore_errors=True)
+    shutil.rmtree(clone / "models/checkpoint", ignore_errors=True)
+    before = (clone / "dvc.lock").read_bytes()
+
+    said = run(clone, "retrace", "recipe", "again", "--trained", check=False)
+
+    assert "its trained model is not in store/" in said
+    assert (clone / "dvc.lock").read_bytes() == before
+
+
+def test_a_rebuilt_run_is_verified(
+    again: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(again)
+
+    cli.main(["verify", "again"])
+
+    assert "verified: every stage wrote the bytes" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_the_published_one_ends_with_exit_code_1(
+    again: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(again)
+    lock = again / "recipes/again/dvc.lock"
+    before = lock.read_text()
+    split = locks.hashes(locks.parse(before)["split"], "outs")["data/split.csv"]
+    try:
+        lock.write_text(before.replace(split, "0" * 32))
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["verify", "again"])
+    finally:
+        lock.write_text(before)
+
+    assert ended.value.code == 1
+    assert "not verified: split" in capsys.readouterr().out
+
+
+def test_the_run_of_another_recipe_cannot_be_verified(
+    again: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(again)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify", "synthetic"])
+
+    assert ended.value.code == 2
+    assert "params.yaml: evaluate.resamples" in (said := capsys.readouterr().err)
+    assert "run retrace recipe synthetic, then dvc repro" in said
+
+
+def test_the_workspace_is_compared_with_a_published_run(
+    again: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(again)
+
+    cli.main(["compare", "workspace", "again"])
+
+    said = capsys.readouterr().out
+    assert said.split()[:2] == ["workspace", "again"]
+    assert "Same test part" in said and "params that differ" not in said
+
+
+def test_the_summary_holds_a_recipe_against_its_published_run(again: Path) -> None:
+    assert "Against recipes/again/dvc.lock" in run(again, "retrace", "summary")
+
+
+def test_what_others_put_beside_a_published_run_stays(again: Path) -> None:
+    foreign = again / "recipes/again/rr_baseline.json"
+    foreign.write_text("{}")
+    try:
+        publish(again, "again")
+        assert foreign.read_text() == "{}"
+    finally:
+        foreign.unlink()
+
+
+def test_a_model_too_large_for_the_store_is_published_without_its_bytes(
+    again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "large"
+    shutil.copytree(again, folder)
+    shutil.rmtree(folder / "store")
+    monkeypatch.setattr("retrace.runs.publish.MODEL_MB", 0.001)
+
+    publish(folder, "again")
+
+    page = (folder / "recipes/again/README.md").read_text()
+    cost = json.loads((folder / "recipes/again/cost.json").read_text())
+    assert _store(folder) == set()
+    assert cost["weights_sha256"] in page and "too large" in page
+    assert "dvc pull" not in page
+
+
+def test_an_unfinished_run_is_not_published(finished: Path) -> None:
     params = finished / "params.yaml"
     before = params.read_text()
     try:
         params.write_text(before.replace("seed: 7", "seed: 8"))
-        with pytest.raises(InputError, match="not that of recipe synthetic"):
+        with pytest.raises(InputError, match=r"params\.yaml: seed: not as in recipe synthetic"):
             publish(finished, "synthetic")
         (finished / "recipes/synthetic.yaml").write_text(params.read_text())
-        with pytest.raises(InputError, match="only a finished run is published"):
+        with pytest.raises(InputError, match="it must be a finished run"):
             publish(finished, "synthetic")
     finally:
         params.write_text(before)
@@ -88,11 +259,11 @@ def test_an_unfinished_run_is_not_published(finished: Path, tmp_path: Path) -> N
 
 
 def test_an_unknown_recipe_is_named_with_the_known_ones(finished: Path) -> None:
-    with pytest.raises(InputError, match="recipe 'x': unknown; there are synthetic"):
+    with pytest.raises(InputError, match=r"recipe 'x': unknown; there are .*synthetic"):
         publish(finished, "x")
 
 
-def test_a_run_too_large_for_the_store_is_refused(
+def test_a_default_run_too_large_for_the_store_is_refused(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("retrace.runs.publish.DEFAULT_RUN_MB", 0.001)

@@ -1,6 +1,5 @@
 """dvc.lock files side by side: which stages wrote the same bytes."""
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,20 +7,28 @@ from typing import Any
 
 import yaml
 
+from retrace.runs.commands import at_head
+
 Lock = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one stage: "same", "different" or "not run", and what differs."""
+    """What became of one stage: "same", "different" or "not run", and what differs.
+
+    outs, params: the paths and dotted keys in which it differs. since: what else has changed and
+    decides nothing: its code, and params that the other lock did not have yet.
+    """
 
     stage: str
     state: str
-    differing: tuple[str, ...] = ()
+    outs: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    since: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        what = f": {', '.join(self.differing)}" if self.differing else ""
-        return f"{self.state}{what}"
+        what = [*self.outs, *(f"param {key}" for key in self.params)]
+        return f"{self.state}: {', '.join(what)}" if what else self.state
 
 
 def parse(text: str) -> Lock:
@@ -35,32 +42,62 @@ def committed(root: Path) -> tuple[Lock, str] | None:
 
     Returns it with the words that name it, or None where there is neither.
     """
-    shown = subprocess.run(
-        ["git", "show", "HEAD:./dvc.lock"], cwd=root, capture_output=True, text=True, check=False
-    )
-    if shown.returncode == 0:
-        return parse(shown.stdout), "the committed dvc.lock"
+    if (text := at_head(root, "dvc.lock")) is not None:
+        return parse(text), "the committed dvc.lock"
     published = root / "recipes" / "synthetic" / "dvc.lock"
     if published.is_file():
-        return parse(published.read_text(encoding="utf-8")), str(published.relative_to(root))
+        return parse(published.read_text(encoding="utf-8")), "recipes/synthetic/dvc.lock"
     return None
 
 
 def compare(ours: Lock, theirs: Lock) -> list[Verdict]:
     """Each stage of `theirs`: whether `ours` wrote the same outs, with the same params."""
-    verdicts = []
-    for stage, there in theirs.items():
-        here = ours.get(stage)
-        if here is None:
-            verdicts.append(Verdict(stage, "not run"))
-            continue
-        outs, expected = _outs(here), _outs(there)
-        differing = [path for path in expected if outs.get(path) != expected[path]]
-        if here.get("params") != there.get("params"):
-            differing.append("params")
-        verdicts.append(Verdict(stage, "different" if differing else "same", tuple(differing)))
-    return verdicts
+    made = _made(theirs)
+    return [
+        _verdict(stage, ours[stage], there, made) if stage in ours else Verdict(stage, "not run")
+        for stage, there in theirs.items()
+    ]
 
 
-def _outs(stage: Mapping[str, Any]) -> dict[str, str]:
-    return {out["path"]: out.get("md5", "") for out in stage.get("outs", [])}
+def _verdict(stage: str, here: Lock, there: Lock, made: set[str]) -> Verdict:
+    outs, expected = hashes(here, "outs"), hashes(there, "outs")
+    params, wanted = params_of(here), params_of(there)
+    other = tuple(path for path in expected if outs.get(path) != expected[path])
+    changed = tuple(key for key in wanted if key not in params or params[key] != wanted[key])
+    # A knob that came later, at a value that leaves the bytes as they were, harms no old run.
+    later = [f"param {key}" for key in params if key not in wanted]
+    deps, before = hashes(here, "deps"), hashes(there, "deps")
+    code = [
+        path
+        for path in sorted(deps.keys() | before.keys())
+        if deps.get(path) != before.get(path)
+        and not any(path == out or path.startswith(f"{out}/") for out in made)
+    ]
+    state = "different" if other or changed else "same"
+    return Verdict(stage, state, other, changed, (*code, *later))
+
+
+def _made(lock: Lock) -> set[str]:
+    """The paths that the stages themselves write; every other dep is code or configuration."""
+    return {path for stage in lock.values() for path in hashes(stage, "outs")}
+
+
+def hashes(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
+    """Path and MD5 of a stage's "outs" or "deps"."""
+    return {item["path"]: item.get("md5", "") for item in stage.get(kind, [])}
+
+
+def params_of(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's params by dotted key."""
+    return flat(stage.get("params", {}).get("params.yaml", {}))
+
+
+def flat(tree: Mapping[str, Any], below: str = "") -> dict[str, Any]:
+    """The values of a tree of mappings by dotted key; a list is one value."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{below}{key}.")
+        else:
+            found[f"{below}{key}"] = value
+    return found

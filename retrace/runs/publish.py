@@ -1,90 +1,92 @@
 """Keeping a run in the repository: recipes/<name>/ for what it gave, store/ for its bytes."""
 
-import hashlib
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from retrace.errors import InputError
 from retrace.files import new_folder
+from retrace.runs import recipes, run
+from retrace.runs.commands import dvc
+from retrace.runs.page import readme
+from retrace.runs.pull import CURVES, TRAINED
 
-# The recipe of the committed params.yaml. Of no other run are the data pushed: no real recording
-# ever enters the repository.
-DEFAULT = "synthetic"
+# Of the default run alone are the data pushed: no real recording ever enters the repository.
 DEFAULT_RUN_MB = 12
 MODEL_MB = 20
-_MODEL = ["models/checkpoint"]
 
 
 def publish(root: Path, name: str) -> list[str]:
     """Copy the last run's lock, scores, cost and environment, and push its bytes to store/.
 
+    A model that is too large for the bundled store is not pushed; its page gives its SHA-256.
+    Files in recipes/<name>/ that publish does not write stay as they are.
     Returns the lines to tell the user. Raises InputError when the workspace is not a finished
-    run of that recipe, or when its bytes pass the limits of the bundled store.
+    run of that recipe, or when the default run passes the limit of the bundled store.
     """
-    recipe = root / "recipes" / f"{name}.yaml"
-    if not recipe.is_file():
-        known = sorted(path.stem for path in (root / "recipes").glob("*.yaml"))
-        raise InputError(f"recipe {name!r}: unknown; there are {', '.join(known)}: name one")
-    if name == DEFAULT and recipe.read_bytes() != (root / "params.yaml").read_bytes():
+    if keys := recipes.differing(root, recipes.known(root, name)):
         raise InputError(
-            f"params.yaml: not that of recipe {name}; only its own run is published: copy "
-            f"recipes/{name}.yaml over it and run dvc repro"
+            f"params.yaml: {', '.join(keys[:5])}: not as in recipe {name}; only its own run is "
+            f"published: run retrace recipe {name}, then dvc repro"
         )
-    if json.loads(_dvc(root, "status", "--json")) != {}:
+    last = run.workspace(root)
+    made = run.made_in(root)
+    if made is None:
         raise InputError(
-            "dvc status: the workspace is not the result of its params.yaml; only a finished run "
-            "is published: run dvc repro"
+            "runs: none wrote the weights in models/checkpoint; a run is published where it was "
+            "trained: run dvc repro --force train evaluate"
         )
-    targets = _outs(root) if name == DEFAULT else _MODEL
+    default = name == recipes.DEFAULT
+    targets = _outs(root) if default else TRAINED
     size = sum(_size(root / target) for target in targets) / 1e6
-    limit = DEFAULT_RUN_MB if name == DEFAULT else MODEL_MB
-    if size > limit:
+    stored = size <= (DEFAULT_RUN_MB if default else MODEL_MB)
+    if default and not stored:
         raise InputError(
-            f"{', '.join(targets)}: {size:.1f} MB; at most {limit} MB of a run go into store/: "
-            "make the model or the data smaller"
+            f"{', '.join(targets)}: {size:.1f} MB; at most {DEFAULT_RUN_MB} MB of the default run "
+            "go into store/: make the model or the data smaller"
         )
-    with new_folder(root / "recipes" / name) as folder:
-        for source, kept in _kept(root).items():
+    if stored:
+        dvc(root, "push", "--remote", "store", *targets)
+    old = root / "recipes" / name
+    with new_folder(old) as folder:
+        for source, kept in _files(root, made).items():
             shutil.copy(source, folder / kept)
-        (folder / "README.md").write_text(_readme(name, folder), encoding="utf-8")
-    _dvc(root, "push", "--remote", "store", *targets)
+        shutil.copytree(root / CURVES, folder / "train")
+        text = readme(root, name, last, size if not stored else None)
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        for file in old.glob("*"):
+            if not (folder / file.name).exists():
+                shutil.copy(file, folder / file.name)
     return [
         f"recipes/{name}: lock, scores, cost and environment",
-        f"store: {size:.1f} MB of this run",
-        f"next: git add recipes store dvc.lock metrics && git commit -m 'Publish {name}'",
+        f"store: {size:.1f} MB of this run"
+        if stored
+        else f"store: nothing; {size:.1f} MB are above {MODEL_MB} MB, the page gives the SHA-256",
+        *_next(name, default),
     ]
 
 
-def _kept(root: Path) -> dict[Path, str]:
+def _next(name: str, default: bool) -> list[str]:
+    if default:
+        return [f"next: git add recipes store dvc.lock metrics && git commit -m 'Publish {name}'"]
+    return [
+        f"next: git add recipes store && git commit -m 'Publish {name}'",
+        "back to the default run: git checkout -- params.yaml dvc.lock metrics && dvc pull",
+    ]
+
+
+def _files(root: Path, made: Path) -> dict[Path, str]:
     """What a published run consists of beside its bytes, and under which name."""
-    run = _run_of(root, root / "models/checkpoint/weights.safetensors")
     return {
         root / "dvc.lock": "dvc.lock",
         root / "metrics/test.json": "metrics.json",
         root / "plots/test/scores.json": "scores.json",
         root / "plots/test/confusion.png": "confusion.png",
         root / "plots/train/curves.png": "curves.png",
-        run / "cost.json": "cost.json",
-        run / "environment.json": "environment.json",
+        made / "cost.json": "cost.json",
+        made / "environment.json": "environment.json",
     }
-
-
-def _run_of(root: Path, weights: Path) -> Path:
-    """The folder of the run that wrote these weights, known by their hash."""
-    written = hashlib.sha256(weights.read_bytes()).hexdigest()
-    for cost in sorted((root / "runs").glob("*/cost.json")):
-        if json.loads(cost.read_text(encoding="utf-8")).get("weights_sha256") == written:
-            return cost.parent
-    raise InputError(
-        "runs: none wrote the weights in models/checkpoint; a run is published where it was "
-        "trained: run dvc repro --force train evaluate"
-    )
 
 
 def _outs(root: Path) -> list[str]:
@@ -94,32 +96,6 @@ def _outs(root: Path) -> list[str]:
     return [out for out in outs if isinstance(out, str)]
 
 
-def _dvc(root: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise InputError(
-            f"dvc {arguments[0]}: {done.stderr.strip()}; it must succeed: mend that first"
-        )
-    return done.stdout
-
-
 def _size(path: Path) -> int:
     files = [path] if path.is_file() else path.rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _readme(name: str, folder: Path) -> str:
-    """The published figures as a page; each comes from a file beside it."""
-    parts = [f"# The published run `{name}`"]
-    for title, file in (("Scores", "metrics"), ("Cost", "cost"), ("Made on", "environment")):
-        values: dict[str, Any] = json.loads((folder / f"{file}.json").read_text(encoding="utf-8"))
-        rows = "\n".join(f"| {key} | {value} |" for key, value in values.items())
-        parts.append(f"## {title}\n\n| {file}.json | |\n|---|---|\n{rows}")
-    parts.append("![Confusion matrix](confusion.png)\n\n![Learning curves](curves.png)")
-    return "\n\n".join(parts) + "\n"

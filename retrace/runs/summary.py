@@ -3,16 +3,14 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from retrace.errors import InputError
-from retrace.runs import locks
+from retrace.runs import locks, recipes, run
+from retrace.runs.words import columns
 from retrace.scoring.evaluation import table
 
 
-def show(root: Path) -> None:
-    """Print the summary of the workspace's run."""
+def summary(root: Path) -> str:
+    """The summary of the workspace's run; InputError where there is none."""
     scores = root / "plots/test/scores.json"
     lock = root / "dvc.lock"
     if not scores.is_file() or not lock.is_file():
@@ -20,33 +18,30 @@ def show(root: Path) -> None:
             "plots/test/scores.json: missing; a summary needs a finished run: run dvc repro, or "
             "dvc pull for the published one"
         )
-    console = Console()
-    rows = table(json.loads(scores.read_text(encoding="utf-8")))
-    console.print("Test part")
-    console.print(_table(rows))
-    console.print(
-        "\nplots/test/              confusion, ROC, PR, calibration, examples: PNG and CSV"
+    parts = [
+        "Test part\n" + columns(table(json.loads(scores.read_text(encoding="utf-8")))),
+        "plots/test/              confusion, ROC, PR, calibration, examples: PNG and CSV"
         "\nplots/test/scores.json   every score with its 95 % interval"
         "\nplots/train/             learning curves"
-        "\ndvc plots show           one page with all of them\n"
-    )
-    reference = locks.committed(root)
-    if reference is None:
-        return
-    verdicts = locks.compare(locks.parse(lock.read_text(encoding="utf-8")), reference[0])
-    console.print(f"Against {reference[1]}")
-    console.print(_table([["stage", ""], *([v.stage, str(v)] for v in verdicts)]))
-    if any(verdict.stage == "train" and verdict.state != "same" for verdict in verdicts):
-        console.print(
-            "\nThe data stages give the same bytes on every x86-64 machine; training does so on "
-            "one machine with the same threads. Elsewhere its scores agree within their intervals."
-        )
+        "\ndvc plots show           one page with all of them",
+    ]
+    reference = _reference(root)
+    if reference is not None:
+        verdicts = locks.compare(locks.parse(lock.read_text(encoding="utf-8")), reference[0])
+        rows = [[verdict.stage, str(verdict)] for verdict in verdicts]
+        parts.append(f"Against {reference[1]}\n" + columns(rows))
+        if any(verdict.stage == "train" and verdict.state != "same" for verdict in verdicts):
+            parts.append(
+                "The data stages give the same bytes on every x86-64 machine; training does so on "
+                "one machine with the same threads. Elsewhere its scores agree within their "
+                "intervals:\nretrace verify NAME says whether they do."
+            )
+    return "\n\n".join(parts)
 
 
-def _table(rows: list[list[str]]) -> Table:
-    made = Table(box=None, pad_edge=False)  # a frame would hide what is copied into a note
-    for name in rows[0]:
-        made.add_column(name, justify="left")
-    for row in rows[1:]:
-        made.add_row(*row)
-    return made
+def _reference(root: Path) -> tuple[locks.Lock, str] | None:
+    """The published run of the recipe in params.yaml, else the last commit's."""
+    for name in run.all_published(root):
+        if name != recipes.DEFAULT and not recipes.differing(root, name):
+            return run.published(root, name).lock, f"recipes/{name}/dvc.lock"
+    return locks.committed(root)

@@ -1,0 +1,148 @@
+"""A finished run: what its lock says, what it scored, what it cost and where it was made."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retrace.errors import InputError
+from retrace.runs import locks, recipes
+from retrace.runs.commands import dvc
+from retrace.runs.words import duration
+
+WORKSPACE = "workspace"
+WEIGHTS = "models/checkpoint/weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Run:
+    """cost and environment are empty where they are not known: they do not come with a pull."""
+
+    name: str
+    lock: locks.Lock
+    metrics: Mapping[str, Any]  # the headline, flat
+    scores: Mapping[str, Any]  # every score as {value, low, high}
+    cost: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The params that its stages used, by dotted key."""
+        return {
+            key: value
+            for stage in self.lock.values()
+            for key, value in locks.params_of(stage).items()
+        }
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name."""
+        return str(self.params["dataset.name"])
+
+    @property
+    def model(self) -> str:
+        """The model's name, with its variant where it has some."""
+        name = self.params["model.name"]
+        return f"{name} {self.params.get(f'models.{name}.variant', '')}".strip()
+
+    @property
+    def test_part(self) -> tuple[str, ...]:
+        """Hashes that are equal where two runs were scored on the same records."""
+        outs = {
+            k: v for stage in self.lock.values() for k, v in locks.hashes(stage, "outs").items()
+        }
+        return outs["data/raw"], outs["data/split.csv"]
+
+    @property
+    def machine(self) -> str:
+        """What it was trained on: the GPU, or the threads of a CPU."""
+        if not self.environment:
+            return "unknown"
+        gpu = self.environment["gpu"]
+        if gpu != "none":
+            return str(gpu)
+        threads = int(self.environment["threads"])
+        plural = "" if threads == 1 else "s"
+        return f"{threads} CPU thread{plural} ({self.environment['cpu_capability']})"
+
+    @property
+    def training(self) -> str:
+        """How long the training took, and on what."""
+        if not self.cost:
+            return "unknown"
+        return f"{duration(self.cost['training_seconds'])} on {self.machine}"
+
+    def entry(self, headline: str) -> Mapping[str, Any] | None:
+        """A headline score as {value, low, high}; None where the number is no score."""
+        if headline == "f1_macro_majority":
+            found = self.scores["baselines"]["majority"]["f1_macro"]
+        else:
+            found = {**self.scores, **self.scores["overall"]}.get(headline)
+        return found if isinstance(found, Mapping) and "low" in found else None
+
+
+def is_published(root: Path, name: str) -> bool:
+    """Whether recipes/<name>/ holds a run."""
+    return (root / "recipes" / name / "dvc.lock").is_file()
+
+
+def all_published(root: Path) -> list[str]:
+    """The recipes of which a run is published."""
+    return [name for name in recipes.names(root) if is_published(root, name)]
+
+
+def published(root: Path, name: str) -> Run:
+    """The published run of a recipe; InputError where there is no such recipe, or no run of it."""
+    folder = root / "recipes" / recipes.known(root, name)
+    if not is_published(root, name):
+        raise InputError(
+            f"recipe {name}: no run of it is published, so there is nothing to compare with: "
+            f"retrace publish {name} keeps the first"
+        )
+    metrics, scores, cost, environment = (
+        _json(folder / f"{file}.json") for file in ("metrics", "scores", "cost", "environment")
+    )
+    return Run(name, _lock(folder), metrics, scores, cost, environment)
+
+
+def workspace(root: Path) -> Run:
+    """The run in the workspace; InputError where it is not the result of its params and code."""
+    if json.loads(dvc(root, "status", "--json")) != {}:
+        raise InputError(
+            "dvc status: the workspace is not the result of its params.yaml and code; it must be "
+            "a finished run: run dvc repro"
+        )
+    made = made_in(root)
+    return Run(
+        WORKSPACE,
+        _lock(root),
+        _json(root / "metrics/test.json"),
+        _json(root / "plots/test/scores.json"),
+        _json(made / "cost.json") if made else {},
+        _json(made / "environment.json") if made else {},
+    )
+
+
+def made_in(root: Path) -> Path | None:
+    """The folder runs/<key> of the training that wrote the weights; None where it was elsewhere."""
+    written = hashlib.sha256((root / WEIGHTS).read_bytes()).hexdigest()
+    for cost in sorted((root / "runs").glob("*/cost.json")):
+        if _json(cost).get("weights_sha256") == written:
+            return cost.parent
+    return None
+
+
+def _lock(folder: Path) -> locks.Lock:
+    return locks.parse((folder / "dvc.lock").read_text(encoding="utf-8"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; a finished run has it: restore it from Git") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}): restore it from Git") from None
+    return found
