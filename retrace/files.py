@@ -110,7 +110,7 @@ def _not_whole(path: Path, why: str) -> InputError:
 
 
 class NpyReader:
-    """Read rows of an `.npy` file without mapping it: memory holds only what was asked for."""
+    """Read rows of an `.npy` file in order: memory holds only what was asked for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -141,6 +141,11 @@ class NpyReader:
             offset=self._offset + start * values * self.dtype.itemsize,
         )
         return flat.reshape(stop - start, *row_shape)
+
+    def mapped(self) -> NDArray[Any]:
+        """The whole array, mapped into memory: for rows in any order."""
+        array: NDArray[Any] = np.load(self._path, mmap_mode="r", allow_pickle=False)
+        return array
 
 
 class NpyWriter:

@@ -94,8 +94,9 @@ class Cwt(Section):
 class Split(Section):
     method: Literal["stratified"]
     seed: Seed
+    folds: Annotated[int, Number, Field(ge=2, le=100)]
+    fold: Annotated[int, Number, Field(ge=0)]
     val: Annotated[float, Field(gt=0, lt=1)]
-    test: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Model(Section):
@@ -259,10 +260,13 @@ def _contradictions(params: Params) -> list[str]:
     ):
         if low >= high:
             problems.append(f"{section}.low: {low:g} Hz; must be below {section}.high, {high:g}")
-    if params.split.val + params.split.test >= 1:
+    split = params.split
+    if split.fold >= split.folds:
+        problems.append(f"split.fold: expected 0 to {split.folds - 1}; got {split.fold}")
+    if split.val + 1 / split.folds >= 1:
         problems.append(
-            f"split: val {params.split.val:g} and test {params.split.test:g} leave nothing to "
-            "train on; together they must stay below 1"
+            f"split: val {split.val:g} and one fold of {split.folds} leave nothing to train on; "
+            "together they must stay below 1"
         )
     if params.dataset.name == "wfdb_folder" and not params.fetch.folder:
         problems.append("fetch.folder: empty; dataset wfdb_folder needs the folder's path")

@@ -33,9 +33,7 @@ def logistic_regression(tmp_path_factory: pytest.TempPathFactory) -> float:
     subsets = stratified(
         labels.tolist(),
         [row["patient_id"] for row in rows],
-        val=split.val,
-        test=split.test,
-        seed=split.seed,
+        **split.model_dump(exclude={"method"}),
     )
     test = np.array(subsets) == "test"
     model = make_pipeline(

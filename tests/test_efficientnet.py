@@ -9,7 +9,14 @@ import torch
 from retrace.models import efficientnet
 from retrace.vision import import_torchvision
 
-SMALL: dict[str, Any] = {"variant": "nano", "pretrained": False, "image_size": 32, "dropout": 0.2}
+SMALL: dict[str, Any] = {
+    "variant": "nano",
+    "pretrained": False,
+    "weights_sha256": None,
+    "image_size": 32,
+    "square": True,
+    "dropout": 0.2,
+}
 
 
 def _parameters(network: torch.nn.Module) -> int:

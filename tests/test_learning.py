@@ -19,7 +19,14 @@ from retrace.learning.classifier import InputScaling, Plateau
 from retrace.learning.data import EpochSampler, SegmentData, Segments, load_segments
 from tests.train_small import CLASSES, run, small_segments
 
-OPTIONS = {"variant": "nano", "pretrained": False, "image_size": 32, "dropout": 0.2}
+OPTIONS = {
+    "variant": "nano",
+    "pretrained": False,
+    "weights_sha256": None,
+    "image_size": 32,
+    "square": True,
+    "dropout": 0.2,
+}
 OFF = Augmentation(noise=0, shift=0, scale=0, time_mask=0, frequency_mask=0)
 STRONG = Augmentation(noise=0.1, shift=0.5, scale=0.5, time_mask=0.3, frequency_mask=0.3)
 

@@ -64,7 +64,8 @@ def test_a_number_that_yaml_calls_a_string_is_read(tmp_path: Path) -> None:
         ({"datasets.synthetic.leads": []}, "datasets.synthetic.leads: "),
         ({"foo": 1}, "foo: unknown key"),
         ({"bandpass.low": 60}, "bandpass.low: 60 Hz; must be below bandpass.high, 50"),
-        ({"split.test": 0.9}, "split: val 0.2 and test 0.9 leave nothing to train on"),
+        ({"split.val": 0.8}, "split: val 0.8 and one fold of 5 leave nothing to train on"),
+        ({"split.fold": 5}, "split.fold: expected 0 to 4; got 5"),
         ({"dataset.name": "wfdb_folder"}, "fetch.folder: empty"),
         (
             {"model.input": "waveforms"},

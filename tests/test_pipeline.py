@@ -139,7 +139,7 @@ def test_waveforms_leave_the_scalograms_empty(repo: Path, tmp_path: Path) -> Non
         ("cwt", {"cwt.frames": 7}, "frames"),
         ("cwt", {"cwt.high": 70}, "64"),
         ("cwt", {"cwt.wavelet": "haar"}, "haar"),
-        ("split", {"split.val": 0.7, "split.test": 0.4}, "split"),
+        ("split", {"split.val": 0.7, "split.folds": 3}, "split"),
         ("fetch", {"synthetic.patients": 0}, "synthetic.patients"),
         ("train", {"models.efficientnet.pretrained": True}, "nano was never trained on ImageNet"),
     ],

@@ -181,6 +181,17 @@ def test_magnitude_scales_with_the_signal_and_ignores_its_mean(
     )
 
 
+def test_the_transform_behind_the_magnitude_is_linear() -> None:
+    # |T(a + b)|^2 + |T(a - b)|^2 = 2 |T(a)|^2 + 2 |T(b)|^2 holds for no T but a linear one.
+    transform = scalogram(scales=12)
+    a, b = difficult(SAMPLES, seed=5), difficult(SAMPLES, seed=6)
+
+    def power(windows: NDArray[np.floating]) -> NDArray[np.float64]:
+        return transform.magnitude(windows.astype(np.float32)).astype(np.float64) ** 2
+
+    assert worst(power(a + b) + power(a - b), 2 * power(a) + 2 * power(b)) < 1e-5
+
+
 @pytest.mark.parametrize("wavelet", ["cmor1.5-1.0", "cmor1.0-0.5", "gaus4"])
 def test_batch_and_threads_do_not_change_a_byte(wavelet: str) -> None:
     transform = scalogram(wavelet, low=1, scales=10, frames=320)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from retrace.errors import InputError
-from retrace.files import read_csv
+from retrace.files import NpyReader, read_csv
 from retrace.learning.augmentation import Augmentation
 from retrace.learning.balance import epoch_order
 from retrace.learning.engine import LightningDataModule
@@ -40,13 +40,7 @@ class Segments:
 
 def load_segments(array: Path, table: Path, split: Path, classes: list[str]) -> Segments:
     """Read X.npy, segments.csv and split.csv, which must tell of the same segments."""
-    try:
-        X = np.load(array, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{array}: not a whole .npy file ({error}); it must be what its stage wrote: run dvc "
-            "repro, or dvc checkout"
-        ) from None
+    X = NpyReader(array).mapped()
     segments = read_csv(table, ("segment_id", "record_id", "patient_id", "start", "label"))
     subsets = read_csv(split, ("segment_id", "subset"))
     ids = [row["segment_id"] for row in segments]

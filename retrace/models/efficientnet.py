@@ -29,13 +29,18 @@ def build(
     *,
     variant: Literal["nano", "b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7"],
     pretrained: bool,
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None,
     image_size: Annotated[int, Field(ge=32, le=1024)],
+    square: bool,
     dropout: Annotated[float, Field(ge=0, lt=1)],
 ) -> nn.Module:
     """A network from (batch, leads, scales, frames) to (batch, n_classes) logits.
 
     pretrained: start from ImageNet weights (b0 to b7), obtained and checked by
     `retrace.sources`; it is an error when they cannot be had, never a silent random start.
+    weights_sha256: of their file; None checks the 8 digits that torchvision publishes.
+    image_size: pixels of the image's height, its scales. square: whether the width, time, has
+    as many, or as many as keep the scalogram's proportions.
     """
     if pretrained and variant == "nano":
         raise InputError(
@@ -51,20 +56,21 @@ def build(
     else:
         network = get_model(f"efficientnet_{variant}", weights=None, dropout=dropout)
     if pretrained:
-        _load_imagenet(network, variant)
+        _load_imagenet(network, variant, weights_sha256)
     _adapt_stem(network, leads=shape[0])
     head = network.classifier[1]
     network.classifier[1] = _fresh_linear(head.in_features, n_classes)
-    return _Resized(network, image_size)
+    width = image_size if square else round(image_size * shape[2] / shape[1])
+    return _Resized(network, (image_size, width))
 
 
 class _Resized(nn.Module):
-    """Scalograms are stretched to the square image that the network's scaling rule assumes."""
+    """Scalograms are stretched to an image of (height, width) pixels."""
 
-    def __init__(self, network: nn.Module, image_size: int) -> None:
+    def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
         super().__init__()
         self.network = network
-        self.size = (image_size, image_size)
+        self.size = size
 
     def forward(self, scalograms: Tensor) -> Tensor:
         images = functional.interpolate(scalograms, self.size, mode="bilinear")
@@ -121,12 +127,12 @@ def _fresh_linear(n_features: int, n_classes: int) -> nn.Linear:
     return head
 
 
-def _load_imagenet(network: Any, variant: str) -> None:
+def _load_imagenet(network: Any, variant: str, sha256: str | None) -> None:
     from torchvision.models import get_model_weights
 
     url = get_model_weights(f"efficientnet_{variant}").IMAGENET1K_V1.url
     prefix = url.rsplit("-", 1)[1].removesuffix(".pth")  # the first 8 digits of the SHA-256
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.pth"
-        obtain(url, path, sha256_prefix=prefix)
+        obtain(url, path, sha256=sha256, sha256_prefix=prefix)
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))

@@ -1,5 +1,6 @@
 """Filtered recordings on disk: one ragged array and two tables (data/filtered)."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ RECORD_COLUMNS = (
     "start",
     "stop",
     "label",
+    "same_as",
 )
 ANNOTATION_COLUMNS = ("record_id", "sample", "symbol")
 
@@ -36,6 +38,8 @@ class RecordingsWriter:
         self._patients: set[str | None] = set()
         self._labels: Counter[str] = Counter()
         self._seconds = 0.0
+        self._first: dict[bytes, str] = {}  # the digest of a signal: the record that has it
+        self._copies = 0
 
     def append(self, record: Record) -> None:
         """Store the record's signal as rows start:stop of signals.npy."""
@@ -51,6 +55,11 @@ class RecordingsWriter:
         self._seen.add(record.record_id)
         start = self._signals.rows
         self._signals.append(record.signal.T)
+        original = self._first.setdefault(
+            hashlib.sha256(record.signal.tobytes()).digest(), record.record_id
+        )
+        same_as = original if original != record.record_id else None
+        self._copies += same_as is not None
         row = (
             record.record_id,
             record.patient_id,
@@ -60,6 +69,7 @@ class RecordingsWriter:
             start,
             self._signals.rows,
             record.label,
+            same_as,
         )
         self._records.append([row])
         self._annotations.append(
@@ -87,12 +97,17 @@ class RecordingsWriter:
         who = "patients unknown" if None in self._patients else f"{known} patients"
         shares = ", ".join(f"{k} {n} ({n / total:.1%})" for k, n in self._labels.items())
         leads = ", ".join(f"{name} ({n} records)" for name, n in self._leads.items())
-        return f"{who}, {self._seconds / 3600:.2f} h, lead {leads}\n{total} records: {shares}"
+        copies = f"; {self._copies} are exact copies of earlier ones" if self._copies else ""
+        hours = f"{self._seconds / 3600:.2f} h"
+        return f"{who}, {hours}, lead {leads}\n{total} records: {shares}{copies}"
 
 
 @contextmanager
 def recordings_writer(folder: Path) -> Iterator[RecordingsWriter]:
-    """Write signals.npy (total_samples, leads) float32 mV, records.csv, annotations.csv."""
+    """Write signals.npy (total_samples, leads) float32 mV, records.csv, annotations.csv.
+
+    `same_as` in records.csv names the earlier record of which this one is an exact copy.
+    """
     with (
         CsvWriter(folder / "records.csv", RECORD_COLUMNS) as records,
         CsvWriter(folder / "annotations.csv", ANNOTATION_COLUMNS) as annotations,
