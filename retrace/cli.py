@@ -92,10 +92,14 @@ def _recipe(name: str | None, force: bool, trained: bool) -> None:
     if name is None:
         print(advice.listing(_root()))
         return
-    recipes.apply(_root(), name, force=force)
-    if trained:
-        pull(_root(), name)
+    if not trained:
+        recipes.apply(_root(), name, force=force)
+        print(advice.steps(_root(), name))
+        return
+    changed = pull(_root(), name, force=force)
     print(advice.steps(_root(), name))
+    if changed:
+        print(f"dvc repro will train again: {', '.join(changed)} changed since it was published")
 
 
 def _verify(name: str) -> None:

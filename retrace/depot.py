@@ -165,6 +165,8 @@ class Depot:
         if isinstance(self._mirror, Path) and (self._mirror / address).is_file():
             return self._mirror / address
         cached = self._cache / address
+        if place.member and address == place.container and address.suffix != ".zip":
+            cached = cached.with_name(f"{cached.name}.zip")  # its members stand below its own name
         if cached.is_file():
             return cached
         mirrored = f"{self._mirror}/{address}" if isinstance(self._mirror, str) else ""

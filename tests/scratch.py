@@ -16,6 +16,8 @@ SMALL: dict[str, Any] = {
     "synthetic.patients": 16,
     "synthetic.records_per_patient": 3,
     "models.efficientnet.image_size": 32,
+    "models.efficientnet.square": True,
+    "cwt.frames": 80,
     "epochs": 2,
     "batch_size": 16,
     "threads": 1,

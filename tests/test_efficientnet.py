@@ -42,6 +42,20 @@ def test_nano_is_small() -> None:
     assert _parameters(efficientnet.build((1, 40, 80), 4, **SMALL)) < 1_000_000
 
 
+@pytest.mark.parametrize(("square", "size"), [(True, (40, 40)), (False, (40, 375))])
+def test_a_scalogram_is_stretched_to_a_square_or_keeps_its_proportions(
+    square: bool, size: tuple[int, int]
+) -> None:
+    options = SMALL | {"image_size": 40, "square": square}
+    network: Any = efficientnet.build((1, 40, 375), 4, **options)
+    seen: list[tuple[int, ...]] = []
+    network.network.register_forward_pre_hook(lambda _, images: seen.append(images[0].shape))
+
+    network(torch.rand(2, 1, 40, 375))
+
+    assert seen == [(2, 1, *size)]
+
+
 @pytest.mark.parametrize("leads", [1, 2])
 def test_imagenet_weights_are_kept_and_the_stem_is_their_mean_over_rgb(
     monkeypatch: pytest.MonkeyPatch, leads: int
@@ -52,18 +66,19 @@ def test_imagenet_weights_are_kept_and_the_stem_is_their_mean_over_rgb(
     original = get_model("efficientnet_b0", weights=None)
     asked: dict[str, str] = {}
 
-    def obtain(url: str, destination: Path, *, sha256_prefix: str) -> str:
-        asked.update(url=url, prefix=sha256_prefix)
+    def obtain(url: str, destination: Path, *, sha256: str | None, sha256_prefix: str) -> str:
+        asked.update(url=url, prefix=sha256_prefix, pinned=str(sha256))
         torch.save(original.state_dict(), destination)
         return ""
 
     monkeypatch.setattr(efficientnet, "obtain", obtain)
-    options = SMALL | {"variant": "b0", "pretrained": True}
+    options = SMALL | {"variant": "b0", "pretrained": True, "weights_sha256": "ab" * 32}
     adapted: Any = efficientnet.build((leads, 40, 80), 4, **options)
     adapted.eval()
     original.eval()
 
     assert asked["url"].endswith(f"efficientnet_b0_rwightman-{asked['prefix']}.pth")
+    assert asked["pinned"] == "ab" * 32
     # A grey picture: the same in every channel. The stem must answer to it as it did to RGB.
     grey = torch.rand(2, 1, 32, 32)
     stem, rgb = adapted.network.features[0], original.features[0]

@@ -169,7 +169,7 @@ def test_bad_params_are_one_sentence_and_leave_the_outputs_alone(
     [
         ("lr=banana", "params.yaml: lr: expected a valid number"),
         ("model.name=vgg", "params.yaml: model.name: expected efficientnet; got 'vgg'"),
-        ("dataset.name=mitdc", "params.yaml: dataset.name: expected cinc2017"),
+        ("dataset.name=mitdc", "params.yaml: dataset.name: expected cachet_cadb"),
         ("+foo=1", "params.yaml: foo: unknown key"),
     ],
 )

@@ -196,5 +196,5 @@ def test_after_a_recipe_its_data_are_told(repo: Path, monkeypatch: pytest.Monkey
     assert "8,529 files from their publisher" in advice.steps(repo, "fast")
     monkeypatch.setenv("RETRACE_MIRROR", "there")
     said = advice.steps(repo, "fast")
-    assert "8,529 files from RETRACE_MIRROR=there" in said
+    assert "8,529 files from the mirror that RETRACE_MIRROR names" in said
     assert said.endswith("next: dvc repro, then retrace summary")

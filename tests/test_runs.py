@@ -99,7 +99,7 @@ def test_a_published_run_is_kept_with_its_bytes(finished: Path) -> None:
     kept = finished / "recipes/synthetic"
     assert (kept / "dvc.lock").read_bytes() == (finished / "dvc.lock").read_bytes()
     assert json.loads((kept / "cost.json").read_text())["epochs"] == SMALL["epochs"]
-    assert "store" in "".join(said)
+    assert any(line.startswith("store: ") and "MB of this run" in line for line in said)
     assert "in sync" in dvc(finished, "status", "--cloud", "--remote", "store")
 
 
@@ -147,16 +147,42 @@ def test_a_clone_that_follows_the_page_rebuilds_all_but_the_training(clone: Path
     assert rebuild == ["retrace recipe again", "dvc repro", "retrace verify again"]
 
 
-def test_a_model_that_is_not_in_the_store_leaves_the_lock_alone(clone: Path) -> None:
-    shutil.rmtree(clone / "store")
-    shutil.rmtree(clone / ".dvc/cache", ignore_errors=True)
-    shutil.rmtree(clone / "models/checkpoint", ignore_errors=True)
-    before = (clone / "dvc.lock").read_bytes()
+@pytest.fixture
+def fresh(again: Path, tmp_path: Path) -> Path:
+    """A clone with no run; its params.yaml and dvc.lock are those of the commit."""
+    run(tmp_path, "git", "clone", "-q", str(again), "fresh")
+    return tmp_path / "fresh"
 
-    said = run(clone, "retrace", "recipe", "again", "--trained", check=False)
+
+def test_a_model_that_is_not_in_the_store_changes_nothing(fresh: Path) -> None:
+    shutil.rmtree(fresh / "store")
+    run(fresh, "retrace", "recipe", "synthetic")
+    run(fresh, "git", "commit", "-qam", "default")
+    before = {name: (fresh / name).read_bytes() for name in ("params.yaml", "dvc.lock")}
+
+    said = run(fresh, "retrace", "recipe", "again", "--trained", check=False)
 
     assert "its trained model is not in store/" in said
-    assert (clone / "dvc.lock").read_bytes() == before
+    assert before == {name: (fresh / name).read_bytes() for name in before}
+
+
+def test_a_run_that_is_saved_nowhere_is_not_replaced(fresh: Path) -> None:
+    lock = fresh / "dvc.lock"
+    lock.write_text(lock.read_text() + "# mine\n")
+
+    said = run(fresh, "retrace", "recipe", "again", "--trained", check=False)
+
+    assert "dvc.lock: is of a run that is saved nowhere" in said
+    assert lock.read_text().endswith("# mine\n")
+
+
+def test_changed_training_code_is_named_since_it_will_train_again(fresh: Path) -> None:
+    code = fresh / "retrace/learning/balance.py"
+    code.write_text(code.read_text() + "# changed\n")
+
+    said = run(fresh, "retrace", "recipe", "again", "--trained")
+
+    assert "will train again: retrace/learning/balance.py changed" in said
 
 
 def test_a_rebuilt_run_is_verified(
@@ -216,16 +242,6 @@ def test_the_summary_holds_a_recipe_against_its_published_run(again: Path) -> No
     assert "Against recipes/again/dvc.lock" in run(again, "retrace", "summary")
 
 
-def test_what_others_put_beside_a_published_run_stays(again: Path) -> None:
-    foreign = again / "recipes/again/rr_baseline.json"
-    foreign.write_text("{}")
-    try:
-        publish(again, "again")
-        assert foreign.read_text() == "{}"
-    finally:
-        foreign.unlink()
-
-
 def test_a_model_too_large_for_the_store_is_published_without_its_bytes(
     again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +256,7 @@ def test_a_model_too_large_for_the_store_is_published_without_its_bytes(
     cost = json.loads((folder / "recipes/again/cost.json").read_text())
     assert _store(folder) == set()
     assert cost["weights_sha256"] in page and "too large" in page
-    assert "dvc pull" not in page
+    assert "--trained" not in page
 
 
 def test_an_unfinished_run_is_not_published(finished: Path) -> None:

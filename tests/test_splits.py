@@ -110,7 +110,10 @@ def test_a_class_that_a_fold_lacks_is_named_with_the_folds_that_have_it() -> Non
             assert "class AF" in str(error)
             folds = [
                 int(k)
-                for k in str(error).split("split.fold may be ")[1].split(", or")[0].split(", ")
+                for k in str(error)
+                .split("split.fold to one of ")[1]
+                .split(", another")[0]
+                .split(", ")
             ]
 
     assert len(folds) == 3

@@ -20,7 +20,11 @@ def groups(records: Sequence[Mapping[str, str]]) -> dict[str, str]:
     one is an exact copy, or empty). Records of one patient and copies belong together, and so do
     patients who share a copy. A group is named after its first patient, or record.
     """
-    names = [row["patient_id"] or row["record_id"] for row in records]
+    # A patient and a record may have the same name.
+    names = [
+        f"patient {row['patient_id']}" if row["patient_id"] else f"record {row['record_id']}"
+        for row in records
+    ]
     number = {name: index for index, name in enumerate(dict.fromkeys(names))}
     of_record = {row["record_id"]: number[name] for row, name in zip(records, names, strict=True)}
     pairs = [
@@ -123,12 +127,19 @@ def _check_classes(
     for number, name in enumerate(SUBSETS):
         held = counts[subset == number].sum(axis=0)
         if (held == 0).any():
-            label = classes[np.argmin(held)]
-            has = sorted(set(part[counts[:, np.argmin(held)] > 0].tolist()))
+            lacking = int(np.argmin(held))
+            fold_of_holder = part[counts[:, lacking] > 0]
+            # The test fold takes one holder or more; train and val need one each of the others.
+            fits = [
+                str(fold)
+                for fold in np.unique(fold_of_holder).tolist()
+                if (fold_of_holder != fold).sum() >= len(SUBSETS) - 1
+            ]
+            remedy = f"split.fold to one of {', '.join(fits)}, " if name == "test" and fits else ""
             raise InputError(
-                f"split: no segment of class {label} is left for {name}; every class must stand "
-                f"in every subset: split.fold may be {', '.join(map(str, has))}, or set another "
-                "split.seed, fewer split.folds or a larger split.val in params.yaml"
+                f"split: no segment of class {classes[lacking]} is left for {name}; every class "
+                f"must stand in every subset: set {remedy}another split.seed, fewer split.folds "
+                "or a larger split.val in params.yaml"
             )
 
 

@@ -26,7 +26,7 @@ def steps(root: Path, name: str) -> str:
     lines = [*recipes.about(root, name), "", f"params.yaml: recipe {name}"]
     lines.append(f"data: {_data(root, settings.dataset.name)}")
     if settings.model_options.get("pretrained"):
-        lines.append("weights: ImageNet's, obtained and checked like the data")
+        lines.append("weights: ImageNet's; models.efficientnet.weights_sha256 pins them")
     if run.is_published(root, name):
         theirs = run.published(root, name)
         lines.append(f"training took {theirs.training} when the run was published")
@@ -46,10 +46,10 @@ def _data(root: Path, dataset: str) -> str:
     if not source.url and not source.archives:
         return source.title
     files = len(sources.read_sums(root / "stages" / "sources" / f"{dataset}.sha256"))
-    mirror = os.environ.get("RETRACE_MIRROR")
+    # Not its value: an address may hold a password.
     where = (
-        f"RETRACE_MIRROR={mirror}"
-        if mirror
+        "the mirror that RETRACE_MIRROR names"
+        if os.environ.get("RETRACE_MIRROR")
         else "their publisher, or a mirror named by RETRACE_MIRROR"
     )
     account = f"; {source.account}" if source.account else ""

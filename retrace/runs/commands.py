@@ -9,14 +9,17 @@ from retrace.errors import InputError
 
 def at_head(root: Path, path: str) -> str | None:
     """A file's text in the last commit; None where it is not there, or there is no Git."""
-    shown = subprocess.run(
-        ["git", "show", f"HEAD:./{path}"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    try:
+        shown = subprocess.run(
+            ["git", "show", f"HEAD:./{path}"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+    except FileNotFoundError:
+        return None
     return shown.stdout if shown.returncode == 0 else None
 
 

@@ -1,5 +1,6 @@
 """dvc.lock files side by side: which stages wrote the same bytes."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,26 @@ def _verdict(stage: str, here: Lock, there: Lock, made: set[str]) -> Verdict:
     ]
     state = "different" if other or changed else "same"
     return Verdict(stage, state, other, changed, (*code, *later))
+
+
+def changed_code(root: Path, lock: Lock, stage: str) -> list[str]:
+    """The files of a stage's code that are not as they were when it ran."""
+    code = {
+        path: md5 for path, md5 in hashes(lock[stage], "deps").items() if path not in _made(lock)
+    }
+    return [
+        path
+        for path, md5 in code.items()
+        if not any(path.startswith(f"{out}/") for out in _made(lock)) and _md5(root / path) != md5
+    ]
+
+
+def _md5(path: Path) -> str:
+    """As DVC computes it."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _made(lock: Lock) -> set[str]:

@@ -21,7 +21,6 @@ def publish(root: Path, name: str) -> list[str]:
     """Copy the last run's lock, scores, cost and environment, and push its bytes to store/.
 
     A model that is too large for the bundled store is not pushed; its page gives its SHA-256.
-    Files in recipes/<name>/ that publish does not write stay as they are.
     Returns the lines to tell the user. Raises InputError when the workspace is not a finished
     run of that recipe, or when the default run passes the limit of the bundled store.
     """
@@ -48,16 +47,12 @@ def publish(root: Path, name: str) -> list[str]:
         )
     if stored:
         dvc(root, "push", "--remote", "store", *targets)
-    old = root / "recipes" / name
-    with new_folder(old) as folder:
+    with new_folder(root / "recipes" / name) as folder:
         for source, kept in _files(root, made).items():
             shutil.copy(source, folder / kept)
         shutil.copytree(root / CURVES, folder / "train")
         text = readme(root, name, last, size if not stored else None)
         (folder / "README.md").write_text(text, encoding="utf-8")
-        for file in old.glob("*"):
-            if not (folder / file.name).exists():
-                shutil.copy(file, folder / file.name)
     return [
         f"recipes/{name}: lock, scores, cost and environment",
         f"store: {size:.1f} MB of this run"

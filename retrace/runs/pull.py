@@ -5,36 +5,61 @@ from pathlib import Path
 
 from retrace.errors import InputError
 from retrace.files import new_file, new_folder
-from retrace.runs import run
-from retrace.runs.commands import dvc
+from retrace.runs import locks, recipes, run
+from retrace.runs.commands import at_head, dvc
 
 CURVES = Path("metrics/train")  # what train writes that DVC leaves to Git
 TRAINED = ["models/checkpoint", "plots/train"]
 
 
-def pull(root: Path, name: str) -> None:
-    """Replace dvc.lock and what `train` wrote by those of the published run of a recipe.
+def pull(root: Path, name: str, *, force: bool = False) -> list[str]:
+    """Write the recipe into params.yaml, and its published lock, model and curves beside it.
 
     Data that are missing or others than the run's are rebuilt by the next `dvc repro`, which
-    skips the training where they come out as published. Raises InputError, with dvc.lock as it
-    was, where no run is published or its model is not in the bundled store.
+    skips the training where they come out as published. Returns the files of the training's code
+    that have changed since: with any of them it is not skipped.
+
+    Raises InputError, with everything as it was, where no run is published, its model is not in
+    the bundled store, or what would be replaced is saved nowhere, unless `force`.
     """
-    run.published(root, name)
-    folder = root / "recipes" / name
-    lock = root / "dvc.lock"
-    before = lock.read_bytes() if lock.is_file() else None
-    shutil.copy(folder / "dvc.lock", lock)
+    theirs = run.published(root, name)
+    lock, params = root / "dvc.lock", root / "params.yaml"
+    if not force and lock.is_file() and not _saved(root, lock.read_text(encoding="utf-8")):
+        raise InputError(
+            f"dvc.lock: is of a run that is saved nowhere; that of {name} would replace it: commit "
+            "or publish it, or add --force"
+        )
+    before = {path: path.read_bytes() for path in (lock, params) if path.is_file()}
+    try:
+        recipes.apply(root, name, force=force)
+        with new_file(lock) as part:
+            shutil.copy(root / "recipes" / name / "dvc.lock", part)
+        _fetch(root, name)
+        with new_folder(root / CURVES) as part:
+            shutil.copytree(root / "recipes" / name / "train", part, dirs_exist_ok=True)
+    except BaseException:  # Ctrl-C too
+        for path in (lock, params):
+            with new_file(path) as part:
+                part.write_bytes(before.get(path, b""))
+            if path not in before:
+                path.unlink()
+        raise
+    return locks.changed_code(root, theirs.lock, "train")
+
+
+def _fetch(root: Path, name: str) -> None:
     try:
         dvc(root, "pull", "--force", "--remote", "store", *TRAINED)
     except InputError as error:
-        if before is None:
-            lock.unlink()
-        else:
-            with new_file(lock) as part:
-                part.write_bytes(before)
         raise InputError(
-            f"recipe {name}: its trained model is not in store/ ({error}): run dvc repro, which "
-            "trains it"
+            f"recipe {name}: its trained model is not in store/ ({error}): run retrace recipe "
+            f"{name}, then dvc repro, which trains it"
         ) from None
-    with new_folder(root / CURVES) as part:
-        shutil.copytree(folder / "train", part, dirs_exist_ok=True)
+
+
+def _saved(root: Path, text: str) -> bool:
+    """Whether a dvc.lock is that of the last commit or of a published run."""
+    return text == at_head(root, "dvc.lock") or any(
+        text == (root / "recipes" / name / "dvc.lock").read_text(encoding="utf-8")
+        for name in run.all_published(root)
+    )

@@ -59,7 +59,7 @@ def content(text: str) -> dict[str, Any]:
 def differing(root: Path, name: str) -> list[str]:
     """The dotted keys in which params.yaml is not that of the recipe."""
     path = root / "params.yaml"
-    ours = content(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    ours = content(_read(path)) if path.is_file() else {}
     theirs = content(render(root, name))
     return [
         key
@@ -92,7 +92,7 @@ def apply(root: Path, name: str, *, force: bool = False) -> None:
     """
     text = render(root, name)
     path = root / "params.yaml"
-    if not force and path.is_file() and not _saved(root, path.read_text(encoding="utf-8")):
+    if not force and path.is_file() and not _saved(root, _read(path)):
         raise InputError(
             f"params.yaml: has edits that are saved nowhere; recipe {name} would replace them "
             "(git diff params.yaml shows them): commit them, or add --force"
@@ -103,6 +103,13 @@ def apply(root: Path, name: str, *, force: bool = False) -> None:
             params.load(part)
         except InputError as error:
             raise InputError(str(error).replace(part.name, f"recipes/{name}.yaml")) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name}: not UTF-8 text ({error}): mend it there") from None
 
 
 def _saved(root: Path, text: str) -> bool:

@@ -1,6 +1,7 @@
 """Zero-phase Butterworth band-pass for whole recordings."""
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,10 +46,15 @@ def design_bandpass(low: float, high: float, fs: float, order: int) -> NDArray[n
         )
     if not 1 <= order <= 10:
         raise InputError(f"bandpass.order is {order} but must be 1 to 10: 4 is usual for ECG")
+    return np.array(_coefficients(low, high, fs, order))
+
+
+@cache  # or it would take half the time of filtering a 10 s window; a data set has few rates
+def _coefficients(low: float, high: float, fs: float, order: int) -> list[list[float]]:
     sections = butter(order, (low, high), btype="bandpass", fs=fs, output="sos")
     # The last bits of butter() differ between CPUs with and without AVX2; eleven digits do not,
     # and they move a pole by far less than any recording could show.
-    return np.array([[float(f"{value:.11g}") for value in row] for row in sections.tolist()])
+    return [[float(f"{value:.11g}") for value in row] for row in sections.tolist()]
 
 
 def bandpass(
@@ -118,8 +124,21 @@ def _settled(sections: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def filtered(record: Record, *, low: float, high: float, order: int) -> Record:
-    """The record with its signal band-passed; an error names the record."""
+    """The record with its signal band-passed; an error names the record.
+
+    A record that its publisher has filtered in this very way is left as it is: a second pass would
+    double the attenuation at `low` and `high` and add transients at both ends. Any other filter is
+    refused, since what came out would not be what a model's signal domain says it is.
+    """
+    if record.band == (low, high, order):
+        return record
     try:
+        if record.band is not None:
+            raise InputError(
+                f"bandpass is {low:g} to {high:g} Hz at order {order}, but it was published after "
+                "a filter, which cannot be undone: set bandpass.low to {:g}, high to {:g} and "
+                "order to {} in params.yaml".format(*record.band)
+            )
         signal = bandpass(record.signal, fs=record.fs, low=low, high=high, order=order)
     except InputError as error:
         raise InputError(f"record {record.record_id}: {error}") from None

@@ -21,6 +21,8 @@ class Record:
     signal: (leads, samples) float32 in mV at `fs` Hz. Where the source is silent, `patient_id`,
     `age` (years), `sex` ("F" or "M") and `label` (the source's own name of the class) are None.
     beats: (k,) sample indices of the annotations, symbols: their PhysioNet codes.
+    band: low and high in Hz and order of the zero-phase Butterworth band-pass that the publisher
+    has applied already (see `filters.bandpass`), else None.
     """
 
     record_id: str
@@ -33,6 +35,7 @@ class Record:
     label: str | None = None
     beats: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     symbols: tuple[str, ...] = ()
+    band: tuple[float, float, int] | None = None
 
     def with_leads(self, wanted: Sequence[str]) -> "Record":
         """The record reduced to the leads in `wanted`, in that order.
