@@ -137,7 +137,9 @@ def test_a_length_that_gives_the_class_away_shows_beside_the_rhythm(data: Path) 
     assert set(tabulate(data, CLASSES)[1].seconds) == {SECONDS}
     y = np.arange(400) % len(CLASSES)
     nothing = np.random.default_rng(1).normal(size=(800, 10))
-    seen, unseen = (Table([], [], X, 10.0 + y, y) for X in (nothing[:400], nothing[400:]))
+    seen, unseen = (
+        Table([], [], X, (10.0 + y).astype(np.float64), y) for X in (nothing[:400], nothing[400:])
+    )
 
     by_rhythm = answer(seen.X, y, unseen.X, seed=7)
     by_both = answer(seen.X_and_length, y, unseen.X_and_length, seed=7)
