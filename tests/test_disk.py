@@ -19,10 +19,12 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this 
 @needs_full
 def test_a_stage_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     folder = copy_repository(tmp_path)
-    rows = [(i, i, i, "ABC"[i % 3]) for i in range(12)]
-    columns = ("segment_id", "record_id", "patient_id", "label")
-    (folder / "data/waveforms").mkdir(parents=True, exist_ok=True)
+    numbers = range(30)
+    columns = ("segment_id", "record_id", "label")
+    rows = [(i, i, "ABC"[i % 3]) for i in numbers]
     write_csv(folder / "data/waveforms/segments.csv", columns, rows)
+    columns = ("record_id", "patient_id", "same_as")
+    write_csv(folder / "data/filtered/records.csv", columns, [(i, i, None) for i in numbers])
     # The stage writes beside its output first: there it finds the full disk.
     script = "ln -s /dev/full data/.split.csv.$$.part; exec sh stages/python.sh -m stages.split"
     before = sorted(folder.glob("data/**/*"))
