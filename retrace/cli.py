@@ -4,6 +4,8 @@ Libraries are imported by the verb that needs them, so that the command answers 
 """
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from retrace.errors import InputError, reported
@@ -52,8 +54,15 @@ def main(arguments: list[str] | None = None) -> None:
     publish.add_argument("name", help="the recipe it is a run of")
     publish.set_defaults(verb=lambda given: _publish(given.name))
     given = parser.parse_args(arguments)
-    with reported(status=2):
-        given.verb(given)
+    try:
+        with reported(status=2):
+            given.verb(given)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("broken off; what was not finished is as it was", file=sys.stderr)
+        raise SystemExit(130) from None  # as shells count it
+    except BrokenPipeError:  # `retrace ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _root() -> Path:
@@ -100,6 +109,8 @@ def _recipe(name: str | None, force: bool, trained: bool) -> None:
     print(advice.steps(_root(), name))
     if changed:
         print(f"dvc repro will train again: {', '.join(changed)} changed since it was published")
+    else:
+        print("models/checkpoint: the published model; dvc repro makes data and scores alone")
 
 
 def _verify(name: str) -> None:

@@ -97,3 +97,18 @@ def test_a_recipe_with_no_published_run_is_said_to_have_none(
     monkeypatch.chdir(tmp_path)
 
     assert "recipe mine: no run of it is published" in _fail(capsys, verb, "mine")
+
+
+def test_breaking_off_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retrace.runs.advice.listing", interrupted)
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["recipe"])
+
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.startswith("broken off;")

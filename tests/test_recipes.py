@@ -144,7 +144,7 @@ def test_unsaved_edits_are_not_replaced_unless_forced(repo: Path) -> None:
     edited = _text(repo).replace("seed: 7", "seed: 8")
     (repo / "params.yaml").write_text(edited)
 
-    with pytest.raises(InputError, match=r"edits that are saved nowhere.*--force"):
+    with pytest.raises(InputError, match=r"edits that are neither committed nor.*--force"):
         recipes.apply(repo, "fast")
     assert _text(repo) == edited
 
@@ -166,7 +166,7 @@ def test_without_git_a_recipe_is_known_by_its_text(repo: Path) -> None:
     recipes.apply(repo, "fast")
     (repo / "params.yaml").write_text(_text(repo) + "# mine\n")
 
-    with pytest.raises(InputError, match="saved nowhere"):
+    with pytest.raises(InputError, match="neither committed nor"):
         recipes.apply(repo, "synthetic")
 
 

@@ -154,6 +154,35 @@ def fresh(again: Path, tmp_path: Path) -> Path:
     return tmp_path / "fresh"
 
 
+def test_the_way_back_to_another_run_leaves_nothing_to_do(fresh: Path) -> None:
+    run(fresh, "retrace", "recipe", "again", "--trained")
+    (fresh / "metrics/train/plots/metrics/val_other.tsv").write_text("of another score\n")
+
+    run(fresh, "retrace", "recipe", "again", "--trained")
+
+    assert run(fresh, "git", "status", "--porcelain") == ""
+
+
+def test_a_summary_of_scores_of_another_run_is_refused(again: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(again, folder)
+    scores = json.loads((folder / "metrics/test.json").read_text()) | {"f1_macro": 0.123}
+    (folder / "metrics/test.json").write_text(json.dumps(scores))
+
+    assert "of another run" in run(folder, "retrace", "summary", check=False)
+
+
+def test_a_reader_that_closes_early_is_no_fault(again: Path) -> None:
+    said = run(
+        again,
+        "sh",
+        "-c",
+        "for i in 1 2 3; do retrace recipe; done | true; retrace recipe | head -1",
+    )
+
+    assert "Traceback" not in said and "Broken" not in said
+
+
 def test_a_model_that_is_not_in_the_store_changes_nothing(fresh: Path) -> None:
     shutil.rmtree(fresh / "store")
     run(fresh, "retrace", "recipe", "synthetic")
@@ -162,7 +191,7 @@ def test_a_model_that_is_not_in_the_store_changes_nothing(fresh: Path) -> None:
 
     said = run(fresh, "retrace", "recipe", "again", "--trained", check=False)
 
-    assert "its trained model is not in store/" in said
+    assert "its trained model cannot be had from store/" in said
     assert before == {name: (fresh / name).read_bytes() for name in before}
 
 
@@ -172,7 +201,7 @@ def test_a_run_that_is_saved_nowhere_is_not_replaced(fresh: Path) -> None:
 
     said = run(fresh, "retrace", "recipe", "again", "--trained", check=False)
 
-    assert "dvc.lock: is of a run that is saved nowhere" in said
+    assert "dvc.lock: is of a run that is neither committed nor published" in said
     assert lock.read_text().endswith("# mine\n")
 
 

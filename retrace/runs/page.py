@@ -65,8 +65,7 @@ def _model(name: str, run: Run, too_large: float | None) -> str:
     return (
         _shell(f"retrace recipe {name} --trained", "dvc repro", f"retrace verify {name}")
         + "\n\nWith it `dvc repro` rebuilds the data and the scores, and need not train. "
-        + "`git checkout -- params.yaml dvc.lock metrics && dvc pull` goes back to the default "
-        + "run. "
+        + "`retrace recipe synthetic --trained && dvc pull` goes back to the default run. "
         + sha256
     )
 

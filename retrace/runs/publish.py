@@ -67,7 +67,7 @@ def _next(name: str, default: bool) -> list[str]:
         return [f"next: git add recipes store dvc.lock metrics && git commit -m 'Publish {name}'"]
     return [
         f"next: git add recipes store && git commit -m 'Publish {name}'",
-        "back to the default run: git checkout -- params.yaml dvc.lock metrics && dvc pull",
+        "back to the default run: retrace recipe synthetic --trained && dvc pull",
     ]
 
 

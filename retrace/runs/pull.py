@@ -8,7 +8,8 @@ from retrace.files import new_file, new_folder
 from retrace.runs import locks, recipes, run
 from retrace.runs.commands import at_head, dvc
 
-CURVES = Path("metrics/train")  # what train writes that DVC leaves to Git
+# What train and evaluate write that DVC leaves to Git.
+CURVES, SCORES = Path("metrics/train"), Path("metrics/test.json")
 TRAINED = ["models/checkpoint", "plots/train"]
 
 
@@ -20,14 +21,14 @@ def pull(root: Path, name: str, *, force: bool = False) -> list[str]:
     that have changed since: with any of them it is not skipped.
 
     Raises InputError, with everything as it was, where no run is published, its model is not in
-    the bundled store, or what would be replaced is saved nowhere, unless `force`.
+    the bundled store, or what would be replaced is not committed, unless `force`.
     """
     theirs = run.published(root, name)
     lock, params = root / "dvc.lock", root / "params.yaml"
     if not force and lock.is_file() and not _saved(root, lock.read_text(encoding="utf-8")):
         raise InputError(
-            f"dvc.lock: is of a run that is saved nowhere; that of {name} would replace it: commit "
-            "or publish it, or add --force"
+            f"dvc.lock: is of a run that is neither committed nor published; that of {name} would "
+            "replace it: commit it, or add --force"
         )
     before = {path: path.read_bytes() for path in (lock, params) if path.is_file()}
     try:
@@ -37,6 +38,8 @@ def pull(root: Path, name: str, *, force: bool = False) -> list[str]:
         _fetch(root, name)
         with new_folder(root / CURVES) as part:
             shutil.copytree(root / "recipes" / name / "train", part, dirs_exist_ok=True)
+        with new_file(root / SCORES) as part:
+            shutil.copy(root / "recipes" / name / "metrics.json", part)
     except BaseException:  # Ctrl-C too
         for path in (lock, params):
             with new_file(path) as part:
@@ -52,8 +55,8 @@ def _fetch(root: Path, name: str) -> None:
         dvc(root, "pull", "--force", "--remote", "store", *TRAINED)
     except InputError as error:
         raise InputError(
-            f"recipe {name}: its trained model is not in store/ ({error}): run retrace recipe "
-            f"{name}, then dvc repro, which trains it"
+            f"recipe {name}: its trained model cannot be had from store/ ({error}): run retrace "
+            f"recipe {name}, then dvc repro, which trains it"
         ) from None
 
 

@@ -94,8 +94,8 @@ def apply(root: Path, name: str, *, force: bool = False) -> None:
     path = root / "params.yaml"
     if not force and path.is_file() and not _saved(root, _read(path)):
         raise InputError(
-            f"params.yaml: has edits that are saved nowhere; recipe {name} would replace them "
-            "(git diff params.yaml shows them): commit them, or add --force"
+            f"params.yaml: has edits that are neither committed nor a recipe's; recipe {name} "
+            "would replace them: commit them, or add --force"
         )
     with new_file(path) as part:
         part.write_text(text, encoding="utf-8")

@@ -1,7 +1,9 @@
 """The last page of a run: what it scored, where its plots are, and what it reproduced."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from retrace.errors import InputError
 from retrace.runs import locks, recipes, run
@@ -18,8 +20,14 @@ def summary(root: Path) -> str:
             "plots/test/scores.json: missing; a summary needs a finished run: run dvc repro, or "
             "dvc pull for the published one"
         )
+    shown = json.loads(scores.read_text(encoding="utf-8"))
+    if not _of_last_run(root, shown):
+        raise InputError(
+            "plots/test/scores.json: of another run than metrics/test.json; a summary needs one "
+            "finished run: run dvc repro, or dvc pull for the published one"
+        )
     parts = [
-        "Test part\n" + columns(table(json.loads(scores.read_text(encoding="utf-8")))),
+        "Test part\n" + columns(table(shown)),
         "plots/test/              confusion, ROC, PR, calibration, examples: PNG and CSV"
         "\nplots/test/scores.json   every score with its 95 % interval"
         "\nplots/train/             learning curves"
@@ -37,6 +45,14 @@ def summary(root: Path) -> str:
                 "intervals:\nretrace verify NAME says whether they do."
             )
     return "\n\n".join(parts)
+
+
+def _of_last_run(root: Path, scores: Mapping[str, Any]) -> bool:
+    """Whether the scores are those of which metrics/test.json is the headline."""
+    path = root / "metrics/test.json"
+    headline = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    overall = scores["overall"]
+    return all(overall[name]["value"] == headline.get(name) for name in ("accuracy", "f1_macro"))
 
 
 def _reference(root: Path) -> tuple[locks.Lock, str] | None:
