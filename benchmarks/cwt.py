@@ -55,15 +55,7 @@ def main() -> None:
 
 
 def compare(scales: int, count: int, rounds: int) -> dict[str, object]:
-    transform = Scalogram(
-        wavelet=WAVELET,
-        fs=FS,
-        samples=SAMPLES,
-        low=LOW,
-        high=HIGH,
-        scales=scales,
-        frames=FRAMES,
-    )
+    transform = engine(scales)
     windows = tracings(count)
     peers, missing = available_peers(transform.frequencies)
     times: dict[str, list[float]] = {name: [] for name in ("retrace", *peers)}
@@ -104,15 +96,7 @@ def compare(scales: int, count: int, rounds: int) -> dict[str, object]:
 
 
 def whole_data_set(rounds: int) -> dict[str, object]:
-    transform = Scalogram(
-        wavelet=WAVELET,
-        fs=FS,
-        samples=SAMPLES,
-        low=LOW,
-        high=HIGH,
-        scales=SCALES,
-        frames=FRAMES,
-    )
+    transform = engine(SCALES)
     windows = np.resize(tracings(BATCH), (CACHET_WINDOWS, 1, SAMPLES))
     sections = butter(ORDER, (LOW, HIGH), btype="bandpass", fs=FS, output="sos")
     scales = CENTRE * FS / transform.frequencies
@@ -149,6 +133,18 @@ def whole_data_set(rounds: int) -> dict[str, object]:
         "error": None,  # of the transform: above
         "load": os.getloadavg()[0],
     }
+
+
+def engine(scales: int) -> Scalogram:
+    return Scalogram(
+        wavelet=WAVELET,
+        fs=FS,
+        samples=SAMPLES,
+        low=LOW,
+        high=HIGH,
+        scales=scales,
+        frames=FRAMES,
+    )
 
 
 def tracings(count: int) -> Array:

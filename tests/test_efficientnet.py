@@ -8,15 +8,7 @@ import torch
 
 from retrace.models import efficientnet
 from retrace.vision import import_torchvision
-
-SMALL: dict[str, Any] = {
-    "variant": "nano",
-    "pretrained": False,
-    "weights_sha256": None,
-    "image_size": 32,
-    "square": True,
-    "dropout": 0.2,
-}
+from tests.train_small import NANO
 
 
 def _parameters(network: torch.nn.Module) -> int:
@@ -25,28 +17,28 @@ def _parameters(network: torch.nn.Module) -> int:
 
 @pytest.mark.parametrize("leads", [1, 2, 3])
 def test_logits_have_a_row_for_each_scalogram(leads: int) -> None:
-    network = efficientnet.build((leads, 10, 20), 5, **SMALL).eval()
+    network = efficientnet.build((leads, 10, 20), 5, **NANO).eval()
 
     assert network(torch.rand(3, leads, 10, 20)).shape == (3, 5)
 
 
 def test_b7_has_the_published_size() -> None:
     with torch.device("meta"):
-        network = efficientnet.build((1, 40, 80), 4, **SMALL | {"variant": "b7"})
+        network = efficientnet.build((1, 40, 80), 4, **NANO | {"variant": "b7"})
 
     # 63.79 M of backbone with one input channel instead of three, and a head of four classes.
     assert _parameters(network) == 63_786_960 - 64 * 2 * 9 + 2560 * 4 + 4
 
 
 def test_nano_is_small() -> None:
-    assert _parameters(efficientnet.build((1, 40, 80), 4, **SMALL)) < 1_000_000
+    assert _parameters(efficientnet.build((1, 40, 80), 4, **NANO)) < 1_000_000
 
 
 @pytest.mark.parametrize(("square", "size"), [(True, (40, 40)), (False, (40, 375))])
 def test_a_scalogram_is_stretched_to_a_square_or_keeps_its_proportions(
     square: bool, size: tuple[int, int]
 ) -> None:
-    options = SMALL | {"image_size": 40, "square": square}
+    options = NANO | {"image_size": 40, "square": square}
     network: Any = efficientnet.build((1, 40, 375), 4, **options)
     seen: list[tuple[int, ...]] = []
     network.network.register_forward_pre_hook(lambda _, images: seen.append(images[0].shape))
@@ -72,7 +64,7 @@ def test_imagenet_weights_are_kept_and_the_stem_is_their_mean_over_rgb(
         return ""
 
     monkeypatch.setattr(efficientnet, "obtain", obtain)
-    options = SMALL | {"variant": "b0", "pretrained": True, "weights_sha256": "ab" * 32}
+    options = NANO | {"variant": "b0", "pretrained": True, "weights_sha256": "ab" * 32}
     adapted: Any = efficientnet.build((leads, 40, 80), 4, **options)
     adapted.eval()
     original.eval()

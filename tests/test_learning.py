@@ -17,16 +17,8 @@ from retrace.learning.augmentation import Augmentation
 from retrace.learning.balance import class_weights, epoch_order, focal_loss, loss_function
 from retrace.learning.classifier import InputScaling, Plateau
 from retrace.learning.data import EpochSampler, SegmentData, Segments, load_segments
-from tests.train_small import CLASSES, run, small_segments
+from tests.train_small import CLASSES, NANO, run, small_segments
 
-OPTIONS = {
-    "variant": "nano",
-    "pretrained": False,
-    "weights_sha256": None,
-    "image_size": 32,
-    "square": True,
-    "dropout": 0.2,
-}
 OFF = Augmentation(noise=0, shift=0, scale=0, time_mask=0, frequency_mask=0)
 STRONG = Augmentation(noise=0.1, shift=0.5, scale=0.5, time_mask=0.3, frequency_mask=0.3)
 
@@ -241,10 +233,10 @@ def test_a_plateau_lowers_the_rate_after_its_patience_and_keeps_its_state() -> N
 
 
 def test_a_checkpoint_comes_back_to_equal_logits(tmp_path: Path, segments: Segments) -> None:
-    network = checkpoint.build("efficientnet", (1, 8, 16), 4, OPTIONS)
+    network = checkpoint.build("efficientnet", (1, 8, 16), 4, NANO)
     config = {
         "classes": list(CLASSES),
-        "model": {"name": "efficientnet", "options": OPTIONS | {"pretrained": True}},
+        "model": {"name": "efficientnet", "options": NANO | {"pretrained": True}},
         "shape": [1, 8, 16],
     }
     rows = segments.rows("val")
@@ -261,10 +253,10 @@ def test_a_checkpoint_comes_back_to_equal_logits(tmp_path: Path, segments: Segme
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, damage: str) -> None:
     config = {
         "classes": list(CLASSES),
-        "model": {"name": "efficientnet", "options": OPTIONS},
+        "model": {"name": "efficientnet", "options": NANO},
         "shape": [1, 8, 16],
     }
-    network = checkpoint.build("efficientnet", (1, 8, 16), 4, OPTIONS)
+    network = checkpoint.build("efficientnet", (1, 8, 16), 4, NANO)
     checkpoint.save(tmp_path, network, config)
     if damage == "weights":
         path = tmp_path / "weights.safetensors"

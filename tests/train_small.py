@@ -23,6 +23,15 @@ from retrace.signals.domain import SignalDomain
 from tests.sources import ROOT
 
 CLASSES = ("NSR", "AF", "Other", "Noise")
+# Options of the smallest EfficientNet on the smallest image.
+NANO: dict[str, Any] = {
+    "variant": "nano",
+    "pretrained": False,
+    "weights_sha256": None,
+    "image_size": 32,
+    "square": True,
+    "dropout": 0.2,
+}
 
 
 def small_params(folder: Path, changes: dict[str, Any]) -> params.Params:

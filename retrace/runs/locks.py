@@ -67,27 +67,27 @@ def _verdict(stage: str, here: Lock, there: Lock, made: set[str]) -> Verdict:
     changed = tuple(key for key in wanted if key not in params or params[key] != wanted[key])
     # A knob that came later, at a value that leaves the bytes as they were, harms no old run.
     later = [f"param {key}" for key in params if key not in wanted]
-    deps, before = hashes(here, "deps"), hashes(there, "deps")
-    code = [
-        path
-        for path in sorted(deps.keys() | before.keys())
-        if deps.get(path) != before.get(path)
-        and not any(path == out or path.startswith(f"{out}/") for out in made)
+    code, before = _code(here, made), _code(there, made)
+    other_code = [
+        path for path in sorted(code.keys() | before.keys()) if code.get(path) != before.get(path)
     ]
     state = "different" if other or changed else "same"
-    return Verdict(stage, state, other, changed, (*code, *later))
+    return Verdict(stage, state, other, changed, (*other_code, *later))
 
 
 def changed_code(root: Path, lock: Lock, stage: str) -> list[str]:
     """The files of a stage's code that are not as they were when it ran."""
-    code = {
-        path: md5 for path, md5 in hashes(lock[stage], "deps").items() if path not in _made(lock)
+    code = _code(lock[stage], _made(lock))
+    return [path for path, md5 in code.items() if _md5(root / path) != md5]
+
+
+def _code(stage: Lock, made: set[str]) -> dict[str, str]:
+    """Path and MD5 of a stage's deps that no stage writes, `made` being what they write."""
+    return {
+        path: md5
+        for path, md5 in hashes(stage, "deps").items()
+        if not any(path == out or path.startswith(f"{out}/") for out in made)
     }
-    return [
-        path
-        for path, md5 in code.items()
-        if not any(path.startswith(f"{out}/") for out in _made(lock)) and _md5(root / path) != md5
-    ]
 
 
 def _md5(path: Path) -> str:
