@@ -49,7 +49,10 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="RUN",
         help="a recipe (its published run) or workspace (the last run); without any, all of them",
     )
-    compare.set_defaults(verb=lambda given: _compare(given.runs))
+    compare.add_argument(
+        "--markdown", action="store_true", help="every published run, as the README's table"
+    )
+    compare.set_defaults(verb=lambda given: _compare(given.runs, given.markdown))
     publish = verbs.add_parser("publish", help="keep the last run in recipes/ and store/")
     publish.add_argument("name", help="the recipe it is a run of")
     publish.set_defaults(verb=lambda given: _publish(given.name))
@@ -122,10 +125,10 @@ def _verify(name: str) -> None:
         raise SystemExit(1)
 
 
-def _compare(runs: list[str]) -> None:
+def _compare(runs: list[str], markdown: bool) -> None:
     from retrace.runs.compare import compare
 
-    print(compare(_root(), runs))
+    print(compare(_root(), runs, as_markdown=markdown))
 
 
 def _publish(name: str) -> None:

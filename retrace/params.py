@@ -4,7 +4,6 @@ Read with PyYAML and typed by pydantic: `1e-05`, as `dvc exp run -S` writes it, 
 YAML 1.1 and becomes a float here.
 """
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,8 +13,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from retrace import registry
 from retrace.errors import InputError
+from retrace.params_problems import contradictions, hint, sentence
 from retrace.scoring.scores import NAMES, RULES
-from retrace.signals.domain import SignalDomain
+from retrace.signals.domain import BeatWindow, SignalDomain
+from retrace.signals.plan import Plan
 
 
 def _no_switch(value: Any) -> Any:
@@ -65,22 +66,30 @@ class Synthetic(Section):
 
 class Fetch(Section):
     folder: str | None
+    form: str | None
 
 
 class Bandpass(Section):
     low: Positive
     high: Positive
-    order: Annotated[int, Field(ge=1, le=10)]
+    order: Annotated[int, Field(ge=0, le=10)]
     unusable: Literal["error", "drop"]
 
 
+class BeatCut(Section):
+    peak: Share
+    rr_length: Positive | None
+
+
 class Segment(Section):
+    anchor: Literal["start", "beat"]
     fs: Positive | None
     window: Positive
     hop: Positive
     short: Literal["pad", "drop"]
     flat: Literal["error", "drop"]
-    normalise: Literal["none", "window"]
+    normalise: Literal["none", "window", "range", "record"]
+    beat: BeatCut
 
 
 class Cwt(Section):
@@ -92,7 +101,7 @@ class Cwt(Section):
 
 
 class Split(Section):
-    method: Literal["stratified"]
+    method: Literal["stratified", "published", "ds1_ds2", "intra_patient"]
     seed: Seed
     folds: Annotated[int, Number, Field(ge=2, le=100)]
     fold: Annotated[int, Number, Field(ge=0)]
@@ -103,6 +112,7 @@ class Model(Section):
     name: Annotated[str, _one_of(registry.names("models"))]
     input: Literal["scalograms", "waveforms"]
     aggregate: Annotated[str, _one_of(RULES)]
+    features: list[str]
 
 
 class Early(Section):
@@ -120,13 +130,15 @@ class Augment(Section):
 
 class Train(Section):
     optimiser: Literal["adamw", "adam", "sgd"]
-    schedule: Literal["constant", "cosine", "plateau"]
+    schedule: Literal["constant", "cosine", "plateau", "step"]
     warmup: NotNegative
     plateau_factor: Annotated[float, Field(gt=0, lt=1)]
     plateau_patience: Count
+    step_factor: Annotated[float, Field(gt=0, lt=1)]
+    step_epochs: Count
     label_smoothing: Share
     clip: NotNegative
-    imbalance: Literal["none", "inverse", "effective", "focal", "sampler"]
+    imbalance: Literal["none", "inverse", "effective", "focal", "sampler", "oversample", "smote"]
     score: Annotated[str, _one_of(NAMES)]
     early_stopping: Early
     augment: Augment
@@ -141,6 +153,10 @@ class Train(Section):
 
 class Evaluate(Section):
     resamples: Annotated[int, Field(ge=100)]
+
+
+class Robustness(Section):
+    segments: Count
 
 
 class Params(Section):
@@ -164,6 +180,7 @@ class Params(Section):
     models: dict[str, dict[str, Any]]
     train: Train
     evaluate: Evaluate
+    robustness: Robustness
 
     @property
     def dataset_options(self) -> dict[str, Any]:
@@ -177,8 +194,14 @@ class Params(Section):
 
     @property
     def classes(self) -> list[str]:
-        """The classes in order: the values of the data set's label map."""
-        return list(dict.fromkeys(self.dataset_options["labels"].values()))
+        """The classes in order: the values of the data set's label map, without null."""
+        return [name for name in dict.fromkeys(self.dataset_options["labels"].values()) if name]
+
+    @property
+    def plan(self) -> Plan:
+        """How recordings are cut into segments."""
+        cutting = vars(self.segment) | {"beat": BeatWindow(**vars(self.segment.beat))}
+        return Plan(**cutting, labels=self.dataset_options["labels"])
 
     def domain(self, fs: float) -> SignalDomain:
         """What a model will expect of a signal whose segments have `fs` Hz."""
@@ -190,8 +213,9 @@ class Params(Section):
             high=band.high,
             order=band.order,
             window=self.segment.window,
-            anchor="start",
+            anchor=self.segment.anchor,
             normalise=self.segment.normalise,
+            beat=BeatWindow(**vars(self.segment.beat)) if self.segment.anchor == "beat" else None,
         )
 
 
@@ -219,10 +243,10 @@ def load(path: Path) -> Params:
     try:
         params = Params(**raw)
     except ValidationError as error:
-        problems += [_sentence(item, Params) for item in error.errors()]
+        problems += [sentence(item, Params) for item in error.errors()]
     problems += _option_problems(raw)
     if params is not None:
-        problems += _contradictions(params)
+        problems += contradictions(params)
     if params is None or problems:
         raise InputError("\n       ".join(f"{path.name}: {problem}" for problem in problems))
     return params
@@ -241,61 +265,11 @@ def _option_problems(raw: dict[str, Any]) -> list[str]:
             problems.append(f"{kind}.{chosen}: missing; {kind[:-1]}.name asks for it")
         for name, values in sections.items():
             if name not in known:
-                problems.append(f"{kind}.{name}: unknown key{_hint(name, known)}")
+                problems.append(f"{kind}.{name}: unknown key{hint(name, known)}")
                 continue
             schema = registry.options(kind, name)
             try:
                 schema.model_validate(values)
             except ValidationError as error:
-                problems += [f"{kind}.{name}.{_sentence(item, schema)}" for item in error.errors()]
+                problems += [f"{kind}.{name}.{sentence(item, schema)}" for item in error.errors()]
     return problems
-
-
-def _contradictions(params: Params) -> list[str]:
-    """Values that are each allowed but do not fit each other."""
-    problems = []
-    for section, low, high in (
-        ("bandpass", params.bandpass.low, params.bandpass.high),
-        ("cwt", params.cwt.low, params.cwt.high),
-    ):
-        if low >= high:
-            problems.append(f"{section}.low: {low:g} Hz; must be below {section}.high, {high:g}")
-    split = params.split
-    if split.fold >= split.folds:
-        problems.append(f"split.fold: expected 0 to {split.folds - 1}; got {split.fold}")
-    if split.val + 1 / split.folds >= 1:
-        problems.append(
-            f"split: val {split.val:g} and one fold of {split.folds} leave nothing to train on; "
-            "together they must stay below 1"
-        )
-    if params.dataset.name == "wfdb_folder" and not params.fetch.folder:
-        problems.append("fetch.folder: empty; dataset wfdb_folder needs the folder's path")
-    needed = registry.model_input(params.model.name)
-    if params.model.input != needed:
-        problems.append(
-            f"model.input: {params.model.input!r}; {params.model.name} takes {needed}: "
-            f"dvc exp run -S model.name={params.model.name} -S model.input={needed}"
-        )
-    return problems
-
-
-def _hint(name: object, known: list[str]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
-
-
-def _sentence(item: Any, schema: type[BaseModel]) -> str:
-    """One pydantic error as `key: rule; got value`."""
-    *parents, key = item["loc"] or ("",)
-    where = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        for parent in parents:
-            inner = schema.model_fields[str(parent)].annotation
-            assert isinstance(inner, type)
-            schema = inner
-        return f"{where}: unknown key{_hint(key, list(schema.model_fields))}"
-    if item["type"] == "missing":
-        return f"{where}: missing; write it there, no key has a default"
-    rule = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    rule = rule if rule.startswith("expected") else f"expected {rule}"
-    return f"{where}: {rule}; got {item['input']!r}"

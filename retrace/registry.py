@@ -36,6 +36,17 @@ def model_input(name: str) -> str:
     raise TypeError(f"retrace/models/{name}.py does not set INPUT")
 
 
+def is_network(name: str) -> bool:
+    """Whether the model is trained epoch by epoch: whether its `build` returns an nn.Module."""
+    return any(
+        isinstance(node, ast.FunctionDef)
+        and node.name == "build"
+        and node.returns is not None
+        and ast.unparse(node.returns) == "nn.Module"
+        for node in _source("models", name).body
+    )
+
+
 @cache
 def options(kind: Literal["datasets", "models"], name: str) -> type[BaseModel]:
     """The schema of `models.<name>` or `datasets.<name>`: the function's own signature."""

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -19,7 +20,12 @@ PATIENCE = Patience()
 
 
 class Source(BaseModel):
-    """One entry of sources.yaml; a user's own recordings have no `url`."""
+    """One entry of sources.yaml; a user's own recordings have no `url`.
+
+    files: which of the listed ones belong to it. sums: the publisher's own list of SHA-256, beside
+    the files, for those that ours does not have. forms: other values of these keys for each form
+    in which the same data set is published.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,6 +35,19 @@ class Source(BaseModel):
     url: str = ""
     archives: Mapping[str, str] = {}
     account: str = ""
+    files: str = "*"
+    sums: str = ""
+    forms: Mapping[str, Mapping[str, str]] = {}
+
+    def form(self, name: str | None) -> "Source":
+        """The data set in the form `name`, or where that is None in its first or only one."""
+        if not name and not self.forms:
+            return self
+        name = name or next(iter(self.forms))
+        if name not in self.forms:
+            known = ", ".join(self.forms) or "null, since this data set has but one"
+            raise InputError(f"fetch.form: expected {known}; got {name!r}: correct params.yaml")
+        return Source(**{**self.model_dump(exclude={"forms"}), **self.forms[name]})
 
     def place(self, path: str) -> Place:
         """Where the file at `path` below the raw folder is published."""
@@ -81,23 +100,50 @@ def read_sums(path: Path) -> dict[str, str]:
     return sums
 
 
-def fetch(name: str, destination: Path, *, sources: Path, patience: Patience = PATIENCE) -> None:
+def fetch(
+    name: str,
+    destination: Path,
+    *,
+    sources: Path,
+    form: str | None = None,
+    patience: Patience = PATIENCE,
+) -> None:
     """Fill the folder `destination` with the data set `name` as published, every file checked.
 
-    The files are those of `sources`/sources/<name>.sha256; beside them comes manifest.csv with
-    columns path, url, sha256, bytes, the same whichever way the files came. `destination`
-    appears whole, or stays what it was and InputError says why.
+    The files are those of `sources`/sources/<name>.sha256, or of the publisher's own list where the
+    source names one; that list is not pinned, which is printed, and comes along. form: which, of a
+    data set with several. Beside the files comes manifest.csv with columns path, url, sha256,
+    bytes, the same whichever way they came. `destination` appears whole, or stays what it was and
+    InputError says why.
     """
-    source = describe(name, sources)
+    source = describe(name, sources).form(form)
     sums = read_sums(sources / "sources" / f"{name}.sha256")
-    if not sums or not (source.url or source.archives):
+    if not (source.url or source.archives):
         raise InputError(f"{name}: nothing to download: {source.title}")
-    rows = []
+    rows: list[tuple[str, str, str, int]] = []
     with Depot(patience) as depot, new_folder(destination) as part:
-        for path, expected in depot.progress.track(sums.items(), description=name):
+
+        def take(path: str, expected: str) -> None:
             place = source.place(path)
             digest, size = depot.take(place, expected, _below(part, path))
             rows.append((path, place.canonical, digest, size))
+            if not expected:
+                print(f"{place.canonical}: not pinned; its SHA-256 is {digest}")
+
+        if source.sums:
+            take(source.sums, "")
+            try:
+                sums = read_sums(part / source.sums)
+            except InputError:
+                raise InputError(
+                    f"{source.place(source.sums).canonical}: what has arrived is no list of "
+                    "SHA-256: remove the copy in the mirror or the cache and try again"
+                ) from None
+        wanted = {path: sha for path, sha in sums.items() if fnmatchcase(path, source.files)}
+        if not wanted:
+            raise InputError(f"{name}: no files to obtain: list them with their SHA-256")
+        for path, expected in depot.progress.track(wanted.items(), description=name):
+            take(path, expected)
         write_csv(part / MANIFEST, ("path", "url", "sha256", "bytes"), rows)
 
 

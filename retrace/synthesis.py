@@ -12,6 +12,7 @@ from numpy.random import Generator, SeedSequence, default_rng
 
 from retrace.errors import InputError
 from retrace.files import write_csv
+from retrace.signals.spectra import coloured
 from retrace.synthesis_heart import (
     Floats,
     Patient,
@@ -125,32 +126,21 @@ def _stretch(rng: Generator, t: Floats, share: float) -> Floats:
 
 def _electrode_and_muscle(rng: Generator, t: Floats) -> Floats:
     """Noise of about unit power: an electrode that moves, with jumps that die away, and muscle."""
-    motion = _coloured(rng, t, 0.8, 14, -1.2)
+    motion = coloured(rng, t, 0.8, 14, -1.2)
     for start in rng.uniform(0, t[-1], rng.poisson(0.4 * t[-1])):
         jump = np.exp(-np.maximum(t - start, 0) / rng.uniform(0.1, 0.6))
         motion += rng.normal(0, 2) * jump * (t >= start)
     share = rng.uniform(0.05, 0.95)
-    muscle = _coloured(rng, t, 12, 60, -0.5)
+    muscle = coloured(rng, t, 12, 60, -0.5)
     return np.asarray(np.sqrt(share) * motion + np.sqrt(1 - share) * muscle)
 
 
 def _wander_and_mains(rng: Generator, t: Floats, breath: Wave) -> Floats:
     """What every recording has, in mV: the baseline follows respiration, the mains leak in."""
     wander = rng.uniform(0.02, 0.2) * breath.at(t + rng.uniform(0, 1))
-    wander += rng.uniform(0.02, 0.2) * _coloured(rng, t, 0, 0.6, -1)
+    wander += rng.uniform(0.02, 0.2) * coloured(rng, t, 0, 0.6, -1)
     hum = np.clip(rng.lognormal(np.log(0.012), 0.8), 0, 0.08)
     return np.asarray(wander + hum * Wave(MAINS, rng.uniform(0, 2 * np.pi)).at(t))
-
-
-def _coloured(rng: Generator, t: Floats, low: float, high: float, exponent: float) -> Floats:
-    """Gaussian noise of unit power between `low` and `high` Hz, spectral density f**exponent."""
-    f = np.fft.rfftfreq(len(t), t[1] - t[0])
-    band = (f > low) & (f < high)
-    parts = rng.normal(size=(2, band.sum()))
-    spectrum = np.zeros(len(f), np.complex128)
-    spectrum[band] = f[band] ** (exponent / 2) * (parts[0] + 1j * parts[1])
-    noise = np.fft.irfft(spectrum, len(t))
-    return np.asarray(noise / np.sqrt(np.mean(noise**2)))
 
 
 def _write(

@@ -1,34 +1,50 @@
-"""evaluate: open the test part, score it per record -> metrics/test.json, plots/test."""
+"""evaluate: open the test part, score its records or its beats -> metrics/test.json, plots/test."""
 
 from pathlib import Path
+from typing import Any
 
 from retrace import params
 from retrace.errors import reported
-from retrace.files import new_folder, write_json
+from retrace.files import new_folder, write_csv, write_json
 from retrace.learning import checkpoint
-from retrace.learning.answers import answer, examples
+from retrace.learning.answers import answer
+from retrace.learning.beat_scores import beat_scores
 from retrace.learning.data import load_segments
+from retrace.learning.strips import examples
+from retrace.scoring.beats import record_rows
 from retrace.scoring.evaluation import evaluate
 from retrace.scoring.figures import draw
 from retrace.signals.domain import read_domain
+from retrace.signals.recordings import Recordings
 
 DATA, PLOTS, METRICS = Path("data"), Path("plots/test"), Path("metrics/test.json")
-WAVEFORMS, SCALOGRAMS = DATA / "waveforms", DATA / "scalograms"
+FILTERED, WAVEFORMS, SCALOGRAMS = DATA / "filtered", DATA / "waveforms", DATA / "scalograms"
 
 
 def main() -> None:
     settings = params.load(Path("params.yaml"))
-    network, config = checkpoint.load(Path("models/checkpoint"))
+    model, config = checkpoint.load(Path("models/checkpoint"))
     array, table = DATA / settings.model.input / "X.npy", WAVEFORMS / "segments.csv"
-    segments = load_segments(array, table, DATA / "split.csv", config["classes"])
-    answers = answer(network, config, segments, DATA / "filtered/records.csv")
-    evaluation = evaluate(
-        **vars(answers), resamples=settings.evaluate.resamples, seed=settings.seed
+    split, features = DATA / "split.csv", settings.model.features
+    segments = load_segments(array, table, split, config["classes"], features)
+    domain, records = read_domain(WAVEFORMS), Recordings(FILTERED)
+    answers = answer(model, config, segments, FILTERED / "records.csv")
+    draws: dict[str, Any] = {"resamples": settings.evaluate.resamples, "seed": settings.seed}
+    evaluation = evaluate(**answers.scored, **draws)
+    scores = dict(evaluation.scores)
+    if answers.unit == "beat":
+        method = settings.split.method
+        scores |= beat_scores(
+            answers, segments, model, config, domain, records, method=method, **draws
+        )
+    shown = examples(
+        answers, segments, domain, waveforms=WAVEFORMS, scalograms=SCALOGRAMS, records=records
     )
-    shown = examples(answers, segments, WAVEFORMS, read_domain(WAVEFORMS).fs, SCALOGRAMS)
     with new_folder(PLOTS) as folder:
-        write_json(folder / "scores.json", evaluation.scores)
-        answers.write(folder / "predictions.csv")
+        write_json(folder / "scores.json", scores)
+        answers.write(folder / "predictions.csv", segments)
+        if rows := record_rows(scores):
+            write_csv(folder / "records.csv", *rows)
         draw(
             folder,
             y=answers.y,
@@ -36,9 +52,11 @@ def main() -> None:
             raw_probabilities=answers.raw_probabilities,
             classes=answers.classes,
             examples=shown,
+            unit=answers.unit,
+            stamp=scores.get("split", {}).get("stamp"),
         )
     write_json(METRICS, evaluation.headline)
-    print(f"{len(answers.y)} test records: see retrace summary and {PLOTS}")
+    print(f"{len(answers.y)} test {answers.unit}s: see retrace summary and {PLOTS}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def main() -> None:
         manifest = STAGES / "sources" / f"{name}.sha256"
         sources.copy_folder(Path(str(settings.fetch.folder)), manifest, RAW)
     else:
-        sources.fetch(name, RAW, sources=STAGES)
+        sources.fetch(name, RAW, sources=STAGES, form=settings.fetch.form)
     files = [path for path in RAW.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     print(f"{name}: {len(files)} files, {size / 1e6:.1f} MB in {RAW}")

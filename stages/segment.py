@@ -1,4 +1,4 @@
-"""segment: cut the filtered recordings into windows -> data/waveforms."""
+"""segment: cut the filtered recordings into windows or beats -> data/waveforms."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ FILTERED, WAVEFORMS = Path("data/filtered"), Path("data/waveforms")
 def main() -> None:
     settings = params.load(Path("params.yaml"))
     with new_folder(WAVEFORMS) as folder:
-        counts = write_segments(Recordings(FILTERED), folder, **settings.segment.model_dump())
+        counts = write_segments(Recordings(FILTERED), folder, settings.plan)
         settings.domain(fs=counts.fs).write(folder)
     print(counts.summary())
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from retrace import params
 from retrace.errors import reported
 from retrace.learning.data import load_segments
-from retrace.learning.training import Folders, run_key, train
+from retrace.learning.outcome import Folders
+from retrace.learning.training import run_key, train
 from retrace.signals.domain import read_domain
 
 WAVEFORMS, SPLIT = Path("data/waveforms"), Path("data/split.csv")
@@ -21,7 +22,7 @@ def main() -> None:
     settings = params.load(Path("params.yaml"))
     inputs = Path("data") / settings.model.input
     array, table = inputs / "X.npy", WAVEFORMS / "segments.csv"
-    segments = load_segments(array, table, SPLIT, settings.classes)
+    segments = load_segments(array, table, SPLIT, settings.classes, settings.model.features)
     sources = sorted(Path("retrace").rglob("*.py"))
     history = train(
         settings,

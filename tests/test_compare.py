@@ -1,6 +1,7 @@
 """Runs side by side: the figures of each, what differs, and when they cannot be compared."""
 
 import copy
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,12 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
         compare(tmp_path, ["x"])
     with pytest.raises(InputError, match="recipe mine: no run of it is published"):
         compare(tmp_path, ["mine"])
+
+
+def test_the_readme_has_the_table_of_all_published_runs() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = re.search(r"<!-- compare -->\n(.*?)\n<!-- /compare -->", text, re.DOTALL)
+    if table is None:
+        pytest.skip("README.md has no table of runs between <!-- compare --> and <!-- /compare -->")
+
+    assert table[1].strip() == compare(ROOT, [], as_markdown=True)

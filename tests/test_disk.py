@@ -10,6 +10,7 @@ from torch import nn
 from retrace.errors import reported
 from retrace.files import write_csv
 from retrace.learning.checkpoint import save_weights
+from retrace.learning.classifier import Network
 from tests.scratch import copy_repository, run
 
 FULL = Path("/dev/full")  # every write to it fails as on a full disk
@@ -20,11 +21,11 @@ needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full on this 
 def test_a_stage_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     folder = copy_repository(tmp_path)
     numbers = range(30)
-    columns = ("segment_id", "record_id", "label")
-    rows = [(i, i, "ABC"[i % 3]) for i in numbers]
+    columns = ("segment_id", "record_id", "start", "label")
+    rows = [(i, i, 0, "ABC"[i % 3]) for i in numbers]
     write_csv(folder / "data/waveforms/segments.csv", columns, rows)
-    columns = ("record_id", "patient_id", "same_as")
-    write_csv(folder / "data/filtered/records.csv", columns, [(i, i, None) for i in numbers])
+    people = ("record_id", "patient_id", "same_as")
+    write_csv(folder / "data/filtered/records.csv", people, [(i, i, None) for i in numbers])
     # The stage writes beside its output first: there it finds the full disk.
     script = "ln -s /dev/full data/.split.csv.$$.part; exec sh stages/python.sh -m stages.split"
     before = sorted(folder.glob("data/**/*"))
@@ -42,7 +43,7 @@ def test_weights_that_do_not_fit_are_reported_as_a_full_disk(tmp_path: Path) -> 
     (tmp_path / f".{path.name}.{os.getpid()}.part").symlink_to(FULL)
 
     with pytest.raises(OSError) as raised:
-        save_weights(path, nn.Linear(100, 100))
+        save_weights(path, Network(nn.Linear(100, 100), (1, 100), 0, 5))
 
     assert raised.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []

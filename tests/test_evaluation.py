@@ -11,6 +11,7 @@ from retrace.errors import InputError
 from retrace.scoring import evaluation
 from retrace.scoring.calibration import ece, softmax
 from retrace.scoring.subgroups import age_band
+from retrace.scoring.tables import table
 
 CLASSES = ("NSR", "AF", "Other", "Noise")
 
@@ -162,7 +163,7 @@ def test_few_examples_are_shown_as_a_count() -> None:
     assert few["support"] < 20
     assert few["sensitivity"]["n"] == few["support"]
     assert "n" not in tree["classes"]["NSR"]["sensitivity"]
-    rows = {row[0]: row for row in evaluation.table(tree)}
+    rows = {row[0]: row for row in table(tree)}
     leaf = few["sensitivity"]
     assert rows["Noise sensitivity"][1] == f"{leaf['k']}/{leaf['n']}"
     assert any("Fewer than 20 examples of Noise" in note for note in tree["notes"])
@@ -197,6 +198,77 @@ def test_classes_of_beats_have_neither_challenge_score_nor_noise() -> None:
     found = evaluation.evaluate(**part() | {"classes": ("N", "S", "V", "F")})
     assert "challenge_f1" not in found.headline
     assert "false_af_on_noise" not in found.scores
+
+
+def beats(n: int = 2000, patients: int = 10, seed: int = 3) -> dict[str, Any]:
+    """Beats of a few patients with two recordings each, most of them N."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice(5, size=n, p=[0.8, 0.08, 0.08, 0.03, 0.01])
+    logits = rng.normal(size=(n, 5))
+    logits[np.arange(n), y] += 2
+    record = rng.integers(0, 2 * patients, n)
+    changes = {
+        "record_ids": [f"r{number}" for number in record],
+        "patient_ids": [f"p{number // 2}" for number in record],
+        "y": y,
+        "probabilities": softmax(logits, 0.8),
+        "raw_probabilities": softmax(logits, 0.3),
+        "classes": tuple("NSVFQ"),
+        "thresholds": np.full(5, 0.5),
+        "unit": "beat",
+    }
+    return part(n) | changes
+
+
+def test_beats_are_counted_as_beats_and_drawn_by_patient() -> None:
+    found = evaluation.evaluate(**beats())
+    json.dumps([found.scores, found.headline], allow_nan=False)
+    assert found.scores["unit"] == "beat"
+    assert (
+        found.scores["bootstrap"] | {"unit": "patients", "groups": 10} == found.scores["bootstrap"]
+    )
+    assert len(found.headline) <= 12
+    counts = {name: found.headline[name] for name in ("n_beats", "n_records", "n_patients")}
+    assert counts == {"n_beats": 2000, "n_records": 20, "n_patients": 10}
+    women = found.scores["subgroups"]["sex"]["groups"]["F"]
+    assert women["beats"] == beats()["sexes"].count("F")
+    rows = {row[0]: row[1] for row in table(found.scores)}
+    assert (rows["beats"], rows["records"], rows["patients"]) == ("2000", "20", "10")
+
+
+def test_beats_have_the_means_of_f1_and_of_sensitivity_that_are_published() -> None:
+    given = beats()
+    y, predicted = given["y"], given["probabilities"].argmax(1)
+    overall = evaluation.evaluate(**given).scores["overall"]
+    for name, classes in (("f1_macro_nsv", [0, 1, 2]), ("f1_macro_nsvf", [0, 1, 2, 3])):
+        expected = metrics.f1_score(y, predicted, labels=classes, average="macro")
+        assert overall[name]["value"] == pytest.approx(expected, abs=1e-6)
+        assert overall[name]["low"] < expected < overall[name]["high"]
+    recalls = metrics.recall_score(y, predicted, average=None)
+    minority = 0.3 * recalls[0] + 0.7 * recalls[1:].mean()
+    assert overall["sensitivity_minority"]["value"] == pytest.approx(minority, abs=1e-6)
+
+
+def test_beats_without_recordings_and_patients_stand_for_themselves() -> None:
+    alone = {"record_ids": [f"b{n}" for n in range(2000)], "patient_ids": [None] * 2000}
+    found = evaluation.evaluate(**beats() | alone)
+    assert found.scores["bootstrap"] == {
+        "unit": "beats",
+        "groups": 2000,
+        "resamples": 200,
+        "level": 0.95,
+    }
+    assert "intervals are too narrow" in found.scores["notes"][1]
+    assert found.scores["counts"]["records"] is None
+    assert not {"n_records", "n_patients"} & set(found.headline)
+
+
+def test_records_say_nothing_of_beats() -> None:
+    """What was published of records stays as it was, byte for byte."""
+    found = evaluation.evaluate(**part())
+    assert "unit" not in found.scores and "n_beats" not in found.headline
+    assert "f1_macro_nsv" not in found.scores["overall"]
+    assert "sensitivity_minority" not in found.scores["overall"]
 
 
 def test_equal_answers_are_no_better_than_the_majority() -> None:
@@ -237,7 +309,7 @@ def test_age_bands_meet_without_a_gap(age: float | None, band: str | None) -> No
 
 def test_the_table_shows_intervals_and_baselines() -> None:
     tree = json.loads(json.dumps(evaluation.evaluate(**part()).scores))
-    rows = evaluation.table(tree)
+    rows = table(tree)
     assert rows[0] == ["score", "value", "95 % interval", "majority", "patient_oracle"]
     assert {len(row) for row in rows} == {5}
     leaf = tree["overall"]["f1_macro"]

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from sklearn.metrics import auc, confusion_matrix, roc_auc_score
 
 from retrace.errors import InputError
@@ -119,6 +120,37 @@ def test_a_class_without_examples_has_no_curve_but_its_place(tmp_path: Path) -> 
     draw(tmp_path, **given)
     assert "Other" not in {row["class"] for row in read_csv(tmp_path / "roc.csv")}
     assert not (tmp_path / "examples.png").exists()
+
+
+def test_figures_of_beats_say_so_and_bear_the_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("retrace.scoring.figures.save", lambda figure, _: drawn.append(figure))
+
+    draw(tmp_path, **arrays(), unit="beat", stamp="intra-patient")
+
+    assert [figure.get_supxlabel() for figure in drawn] == ["INTRA-PATIENT"] * 4
+    confusion, calibration = drawn[0], drawn[3]
+    assert confusion.axes[0].get_title() == "Beats, and their share of the actual class"
+    assert calibration.axes[1].get_ylabel() == "beats"
+
+
+def test_what_the_model_saw_of_a_longer_strip_is_shaded() -> None:
+    with house_style():
+        figure = page([example(seen=(1.0, 1.5), scalogram=None, frequencies=None)], CLASSES)
+    (axes,) = figure.subfigs[0].axes
+    (shade,) = axes.patches
+    assert shade.get_extents().transformed(axes.transData.inverted()).intervalx == pytest.approx(
+        (1.0, 1.5)
+    )
+    assert axes.get_xlabel() == "time (s); shaded: what the model saw"
+
+
+def test_a_normalised_strip_is_not_said_to_be_in_millivolts() -> None:
+    with house_style():
+        figure = page([example(scaled=True)], CLASSES)
+    assert figure.subfigs[0].axes[0].get_ylabel() == "normalised"
 
 
 def test_the_page_keeps_the_order_of_classes_and_the_strip_its_time() -> None:

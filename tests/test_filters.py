@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from retrace.errors import InputError
+from retrace.signals import filters
 from retrace.signals.filters import bandpass, design_bandpass
+from retrace.signals.records import Record
 from tests.processor import without_features
 
 FS = 250.0
@@ -103,6 +105,27 @@ def test_nan_is_refused_by_lead_and_count() -> None:
     signal[1, 9] = np.inf
     with pytest.raises(InputError, match="lead 1 has 3 samples"):
         filtered(signal)
+
+
+def test_order_0_is_no_filter() -> None:
+    record = Record("r", FS, ("II",), sine(0.1)[:, :30])  # too short and too slow for any
+
+    assert filters.filtered(record, low=0.5, high=50, order=0) is record
+
+
+def test_a_single_beat_takes_no_filter() -> None:
+    beat = Record("train_00001", 125, ("II",), sine(5)[:, :187], cut=True)
+
+    assert filters.filtered(beat, low=0.5, high=50, order=0) is beat
+    with pytest.raises(InputError, match=r"record train_00001: .*set bandpass\.order to 0"):
+        filters.filtered(beat, low=0.5, high=50, order=3)
+
+
+def test_what_is_filtered_already_is_not_called_unfiltered() -> None:
+    record = Record("r", FS, ("II",), sine(5), band=(0.5, 40.0, 3))
+
+    with pytest.raises(InputError, match="order 0, but it was published after a filter"):
+        filters.filtered(record, low=0.5, high=40, order=0)
 
 
 def test_bytes_do_not_depend_on_the_cpu() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from retrace import registry
 from tests.sources import ROOT, reachable
 
 GRAPH: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
@@ -46,6 +47,17 @@ def test_every_module_that_a_stage_runs_is_a_dep(stage: str) -> None:
     needed = reachable({Path("stages") / f"{stage}.py"} | listed, EXEMPT)
 
     assert needed == listed
+
+
+@pytest.mark.parametrize("model", registry.names("models"))
+@pytest.mark.parametrize("stage", ["train", "evaluate", "robustness"])
+def test_every_module_of_every_model_is_a_dep(
+    monkeypatch: pytest.MonkeyPatch, model: str, stage: str
+) -> None:
+    monkeypatch.setitem(PARAMS["model"], "name", model)
+    monkeypatch.setitem(PARAMS["model"], "input", registry.model_input(model))
+
+    test_every_module_that_a_stage_runs_is_a_dep(stage)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -49,7 +49,7 @@ def test_a_number_that_yaml_calls_a_string_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model.name": "vgg"}, "model.name: expected efficientnet; got 'vgg'"),
+        ({"model.name": "vgg"}, "model.name: expected baseline_cnn, cnn4, "),
         ({"bandpass.hi": 1}, "bandpass.hi: unknown key; did you mean 'high'?"),
         ({"train.augment.nois": 1}, "train.augment.nois: unknown key; did you mean 'noise'?"),
         ({"models.efficientnet.sise": 1}, "models.efficientnet.sise: unknown key"),
@@ -57,7 +57,10 @@ def test_a_number_that_yaml_calls_a_string_is_read(tmp_path: Path) -> None:
         ({"datasets.cinc": {}}, "datasets.cinc: unknown key; did you mean 'cinc2017'?"),
         ({"lr": "fast"}, "lr: expected a valid number"),
         ({"train.score": "f1"}, "train.score: expected f1_macro, accuracy"),
-        ({"model.aggregate": "sum"}, "model.aggregate: expected mean, max, median; got 'sum'"),
+        (
+            {"model.aggregate": "sum"},
+            "model.aggregate: expected mean, max, median, none; got 'sum'",
+        ),
         ({"lr": -1}, "lr: expected greater than 0; got -1"),
         ({"lr": float("inf")}, "lr: expected a finite number"),
         ({"epochs": True}, "epochs: expected a number; got True"),

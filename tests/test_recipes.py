@@ -110,6 +110,9 @@ def test_comments_stay_whatever_values_change(repo: Path) -> None:
         ("# nothing", "recipes/bad.yaml: no `key: value` lines"),
         ("lr: -1", "recipes/bad.yaml: lr: expected greater than 0; got -1"),
         ("dataset: {name: wfdb_folder}", "recipes/bad.yaml: fetch.folder: empty"),
+        ("base: slow\nlr: 1", "recipes/bad.yaml: base: 'slow'; it must be another recipe"),
+        ("base: bad\nlr: 1", "recipes/bad.yaml: base: 'bad'; it must be another recipe"),
+        ("base: fast\nlr: 1e-05", "recipes/bad.yaml: lr: 1e-05, as in recipes/fast.yaml"),
     ],
 )
 def test_a_mistake_in_a_recipe_is_named_and_params_stay_as_they_are(
@@ -123,6 +126,18 @@ def test_a_mistake_in_a_recipe_is_named_and_params_stay_as_they_are(
 
     assert _text(repo) == before
     assert not list(repo.glob(".params.yaml*"))
+
+
+def test_a_recipe_is_laid_over_its_base(repo: Path) -> None:
+    (repo / "recipes/_beats.yaml").write_text("epochs: 3\nseed: 9")
+    (repo / "recipes/_net.yaml").write_text("lr: 7")
+    (repo / "recipes/child.yaml").write_text("base: [_beats, _net]\nseed: 11")
+
+    values = recipes.content(recipes.render(repo, "child"))
+
+    default = recipes.content((ROOT / "recipes/synthetic.yaml").read_text())
+    assert values == default | {"epochs": 3, "seed": 11, "lr": 7}
+    assert recipes.names(repo) == ["child", "fast", "synthetic"]
 
 
 def test_all_mistakes_of_a_recipe_are_named_at_once(repo: Path) -> None:

@@ -57,6 +57,30 @@ def test_microvolts_become_millivolts(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_wfdb(tmp_path / "r1").signal, signal.T / 1000, atol=1e-5)
 
 
+@pytest.mark.parametrize("fmt", ["16", "24", "32", "212"])
+@pytest.mark.parametrize("units", ["mV", "uV"])
+def test_values_are_wfdbs_own_to_the_last_bit(tmp_path: Path, fmt: str, units: str) -> None:
+    _write(tmp_path, fmt=fmt, units=units)
+    stored = wfdb.rdrecord(str(tmp_path / "r1"), physical=False)
+    factor = {"mV": 1.0, "uV": 1e-3}[units]
+
+    record = read_wfdb(tmp_path / "r1", ["MLII", "V5"])
+
+    expected = (stored.dac() * factor).astype(np.float32)[:, [1, 0]]
+    assert record.signal.tobytes() == expected.T.tobytes()
+
+
+def test_a_sample_marked_as_invalid_is_no_number(tmp_path: Path) -> None:
+    _write(tmp_path)
+    path = tmp_path / "r1.dat"
+    path.write_bytes(b"\x00\x08" + path.read_bytes()[2:])  # -2048, the first of lead V5
+
+    record = read_wfdb(tmp_path / "r1", ["V5"])
+
+    assert np.isnan(record.signal[0, 0])
+    assert np.isfinite(record.signal[0, 1:]).all()
+
+
 def test_a_lead_is_chosen_by_name_and_not_by_channel(tmp_path: Path) -> None:
     _write(tmp_path)
     record = read_wfdb(tmp_path / "r1")
@@ -72,6 +96,18 @@ def test_an_absent_lead_is_an_error_that_lists_the_leads(tmp_path: Path) -> None
 
     with pytest.raises(InputError, match="no lead II; it has V5, MLII"):
         read_wfdb(tmp_path / "r1").with_leads(["II"])
+    with pytest.raises(InputError, match="record r1: no lead II or I; it has V5, MLII"):
+        read_wfdb(tmp_path / "r1", ["II|I"])
+
+
+def test_other_leads_may_be_of_any_unit(tmp_path: Path) -> None:
+    _write(tmp_path, units="mmHg")
+    header = tmp_path / "r1.hea"
+    header.write_text(header.read_text().replace("/mmHg", "/mV", 1))
+
+    assert read_wfdb(tmp_path / "r1", ["V5"]).leads == ("V5",)
+    with pytest.raises(InputError, match="unit 'mmHg'"):
+        read_wfdb(tmp_path / "r1", ["MLII"])
 
 
 @pytest.mark.parametrize("fmt", ["16", "212"])
@@ -107,6 +143,22 @@ def test_a_unit_that_is_no_voltage_is_refused(tmp_path: Path) -> None:
     _write(tmp_path, units="mmHg")
 
     with pytest.raises(InputError, match="unit 'mmHg'"):
+        read_wfdb(tmp_path / "r1")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x10" + bytes([45 << 2]) + b"\0\0", "of no known kind"),
+        (b"\x10\x04\0\xec\xff\xff\xf0\xff\x01\x04\0\0", "not in the order of time"),
+        (b"\x10", "reshape"),
+    ],
+)
+def test_damaged_annotations_are_one_sentence(tmp_path: Path, content: bytes, reason: str) -> None:
+    _write(tmp_path)
+    (tmp_path / "r1.atr").write_bytes(content)
+
+    with pytest.raises(InputError, match=f"record r1: r1.atr cannot be read .*{reason}"):
         read_wfdb(tmp_path / "r1")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.sources import ROOT
 from tests.train_small import small_segments
@@ -55,7 +56,11 @@ def test_killed_and_resumed_equals_unbroken(
     for die in deaths:
         assert _train(broken, changes, die) == -9
         assert not (broken / "checkpoint").exists()
+    (point,) = broken.rglob("last.ckpt")
+    before = torch.load(point, weights_only=True)["callbacks"]["History"]["seconds"]
     assert _train(broken, changes) == 0
 
     assert _outputs(broken) == _outputs(unbroken)
     assert not list(broken.rglob("resume"))
+    (cost,) = broken.rglob("cost.json")
+    assert json.loads(cost.read_text())["training_seconds"] >= round(before, 1) > 0

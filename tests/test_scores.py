@@ -96,6 +96,20 @@ def test_equal_answers_rank_nothing() -> None:
     assert scores.score("auroc_macro", np.array([0, 1, 2, 3, 0, 1]), p, RHYTHMS) == 0.5
 
 
+def test_sensitivity_minority_weighs_the_rare_classes_by_seven_tenths() -> None:
+    """Half of N found, all of V, none of F; S has no example and takes no part."""
+    y = np.array([0, 0, 2, 3])
+    p = np.eye(4)[[0, 1, 2, 0]]
+    found = scores.score("sensitivity_minority", y, p, tuple("NSVF"))
+    assert found == pytest.approx(0.3 * 0.5 + 0.7 * 0.5)
+    everything_rare = np.eye(4)[[1, 1, 2, 3]]
+    assert scores.score("sensitivity_minority", y, everything_rare, tuple("NSVF")) == 0.7
+    with pytest.raises(InputError, match="needs the class N; got NSR, AF, Other, Noise"):
+        scores.score("sensitivity_minority", y, p, RHYTHMS)
+    with pytest.raises(InputError, match="examples of N and of another class"):
+        scores.score("sensitivity_minority", np.zeros(4, int), p, tuple("NSVF"))
+
+
 def test_a_certain_mistake_costs_much_but_not_everything() -> None:
     value = scores.score("log_loss", np.array([0, 1]), np.eye(4)[[0, 0]], RHYTHMS)
     assert -20 < value < -10
@@ -122,7 +136,7 @@ def test_a_median_of_nothing_falls_back_to_the_mean() -> None:
     np.testing.assert_allclose(joined, [[1 / 3] * 3])
 
 
-@given(cases(), st.sampled_from(scores.RULES))
+@given(cases(), st.sampled_from(scores.JOINS))
 def test_joined_answers_are_probabilities(case: Case, rule: str) -> None:
     y, p = case
     _, joined = scores.aggregate([f"r{label}" for label in y], p, rule)

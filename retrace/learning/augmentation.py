@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from retrace.padding import real_length
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -22,14 +24,21 @@ class Augmentation:
     time_mask: float
     frequency_mask: float
 
+    @property
+    def off(self) -> bool:
+        """Whether nothing is changed at all."""
+        return not any(vars(self).values())
+
     def __call__(self, segment: NDArray[np.float32], key: list[int]) -> NDArray[np.float32]:
         """A changed copy of (leads, ..., time); `key` alone, (seed, epoch, segment), decides."""
         draw = np.random.default_rng(key)
         # Every number is drawn whether it is used or not: one switch does not move the others.
         gain, shift = draw.standard_normal(), draw.uniform(-1, 1)
         spans = draw.uniform(size=(2, 2))
-        length = segment.shape[-1]
-        changed = np.roll(segment, round(shift * self.shift * length), axis=-1)
+        length = real_length(segment) if segment.ndim == 2 else segment.shape[-1]
+        whole = segment.copy()
+        changed = whole[..., :length]  # padding stays what it is
+        changed[:] = np.roll(changed, round(shift * self.shift * length), axis=-1)
         changed *= np.float32(np.exp(gain * self.scale))
         if self.noise:
             size = self.noise * float(changed.std())
@@ -40,7 +49,7 @@ class Augmentation:
         if changed.ndim == 3:
             scales = changed.shape[1]
             changed[:, _span(scales, self.frequency_mask, spans[1])] = 0
-        return changed
+        return whole
 
 
 def _span(length: int, share: float, draw: NDArray[np.float64]) -> slice:

@@ -13,7 +13,9 @@ from torch.nn import functional
 
 from retrace.errors import InputError
 from retrace.learning.balance import Loss
+from retrace.learning.data import Segments
 from retrace.learning.engine import LightningModule
+from retrace.padding import real_samples
 from retrace.params import Train
 from retrace.scoring.calibration import softmax
 from retrace.scoring.scores import aggregate, score
@@ -23,7 +25,8 @@ class InputScaling(nn.Module):
     """Standardise what enters the network, with statistics of the training part.
 
     Scalograms are taken as log10(magnitude + 10 uV), an ECG amplifier's noise floor, since
-    their values span decades. The statistics are buffers: they travel with the weights.
+    their values span decades. The padding of waveforms (`retrace.padding`) stays at zero, by
+    which a network knows it. The statistics are buffers: they travel with the weights.
     """
 
     _FLOOR = 0.01  # mV
@@ -54,12 +57,67 @@ class InputScaling(nn.Module):
         self.deviation.copy_((square / len(rows) - mean**2).clamp(min=1e-12).sqrt())
 
     def forward(self, segments: Tensor) -> Tensor:
-        return (self._logarithm(segments) - self.mean) / self.deviation
+        scaled = (self._logarithm(segments) - self.mean) / self.deviation
+        if self._log:
+            return scaled
+        return scaled.where(real_samples(segments)[:, None], 0.0)  # padding stays at zero
 
 
-def with_scaling(network: nn.Module, shape: tuple[int, ...]) -> nn.Sequential:
-    """The network as it is trained, kept and exported: input in mV, output logits."""
-    return nn.Sequential(InputScaling(shape), network)
+class FeatureLogits(nn.Module):
+    """What features beside the segment say of the classes: a small network of their own.
+
+    Its logits are added to those of the segment's network, whichever that is: the evidence of the
+    rhythm and that of the shape.
+    """
+
+    _HIDDEN = 32
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("deviation", torch.ones(n_features))
+        self.layers = nn.Sequential(
+            nn.Linear(n_features, self._HIDDEN), nn.ReLU(), nn.Linear(self._HIDDEN, n_classes)
+        )
+
+    def fit(self, features: NDArray[np.float32]) -> None:
+        """Mean and deviation of each feature over (n, k), the training part."""
+        values = torch.from_numpy(features).double()
+        self.mean.copy_(values.mean(dim=0))
+        self.deviation.copy_(values.std(dim=0, unbiased=False).clamp(min=1e-6))
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.layers((features - self.mean) / self.deviation)
+        return logits
+
+
+class Network(nn.Sequential):
+    """The network as it is trained, kept and exported: input in mV, output logits.
+
+    Its parts are the scaling, the model and, where features stand beside the segment, theirs.
+    """
+
+    def __init__(
+        self, model: nn.Module, shape: tuple[int, ...], n_features: int, n_classes: int
+    ) -> None:
+        super().__init__(InputScaling(shape), model)
+        if n_features:
+            self.append(FeatureLogits(n_features, n_classes))
+
+    def fit(self, segments: Segments) -> None:
+        """Fit what is standardised before training, on the training part alone."""
+        rows = segments.rows("train")
+        scaling, *_, last = self
+        assert isinstance(scaling, InputScaling)
+        scaling.fit(segments.X, rows)
+        if isinstance(last, FeatureLogits):
+            last.fit(segments.features[rows])
+
+    def forward(self, segments: Tensor, features: Tensor) -> Tensor:  # type: ignore[override]
+        logits: Tensor = self[1](self[0](segments))
+        return logits + self[2](features) if len(self) > 2 else logits
 
 
 class Classifier(LightningModule):
@@ -89,10 +147,10 @@ class Classifier(LightningModule):
         self.plateau = Plateau(settings.plateau_factor, settings.plateau_patience)
         self.epoch_scores: dict[str, float] = {}
 
-    def forward(self, segments: Tensor) -> Tensor:
+    def forward(self, segments: Tensor, features: Tensor) -> Tensor:
         if segments.ndim == 4:
             segments = segments.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.network(segments)
+        logits: Tensor = self.network(segments, features)
         return logits
 
     def on_train_epoch_start(self) -> None:
@@ -109,14 +167,14 @@ class Classifier(LightningModule):
         self._train_losses.clear()
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        segments, labels, _ = batch
-        loss = self._loss(self(segments), labels)
+        segments, features, labels, _ = batch
+        loss = self._loss(self(segments, features), labels)
         self._train_losses.append(loss.detach())
         return loss
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        segments, labels, rows = batch
-        self._seen.append((self(segments).float(), labels, rows))
+        segments, features, labels, rows = batch
+        self._seen.append((self(segments, features).float(), labels, rows))
 
     def on_validation_epoch_end(self) -> None:
         logits, labels, rows = (torch.cat(parts).cpu() for parts in zip(*self._seen, strict=True))
@@ -164,6 +222,9 @@ class Classifier(LightningModule):
                 return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / self._epochs)))
             if self._settings.schedule == "plateau":
                 return warm * self.plateau.factor
+            if self._settings.schedule == "step":
+                decays = int(epoch) // self._settings.step_epochs
+                return warm * float(self._settings.step_factor**decays)
             return warm
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
@@ -215,7 +276,18 @@ def per_record(
     probabilities: NDArray[np.float64],
     rule: str,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Labels (r,) and probabilities (r, n_classes) of records from those of their windows."""
+    """Labels (r,) and probabilities (r, n_classes) of records from those of their windows.
+
+    With the rule "none" each segment, a beat, stands for itself.
+    """
+    if rule == "none":
+        return labels, probabilities
     records, pooled = aggregate(record_ids, probabilities, rule)
-    of_record = dict(zip(record_ids, labels.tolist(), strict=True))
+    pairs = dict.fromkeys(zip(record_ids, labels.tolist(), strict=True))
+    of_record = dict(pairs.keys())
+    if len(of_record) < len(pairs):
+        raise InputError(
+            f"model.aggregate: {rule}; the segments of a record have several classes here, so that "
+            "it has none of its own: set it to none in params.yaml"
+        )
     return np.array([of_record[record] for record in records]), pooled

@@ -17,18 +17,26 @@ from retrace.learning.balance import epoch_order
 from retrace.learning.engine import LightningDataModule
 
 Key = tuple[int, int]  # epoch and segment
-Batch = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
+# Segments, features, class numbers and rows.
+Batch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
 class Segments:
-    """The input array (memory-mapped) and what the tables say of each of its rows."""
+    """The input array (memory-mapped) and what the tables say of each of its rows.
+
+    features: (n, k) float32, what a model gets beside a segment; k may be 0. samples, symbols: of
+    a beat's R peak and annotation, None for windows.
+    """
 
     X: NDArray[Any]
+    features: NDArray[np.float32]
     segment_ids: list[str]
     record_ids: list[str]
     patient_ids: list[str | None]
     starts: list[float]
+    samples: list[int | None]
+    symbols: list[str | None]
     labels: NDArray[np.int64]
     subsets: NDArray[np.str_]
     classes: list[str]
@@ -38,8 +46,13 @@ class Segments:
         return np.flatnonzero(self.subsets == subset)
 
 
-def load_segments(array: Path, table: Path, split: Path, classes: list[str]) -> Segments:
-    """Read X.npy, segments.csv and split.csv, which must tell of the same segments."""
+def load_segments(
+    array: Path, table: Path, split: Path, classes: list[str], features: list[str]
+) -> Segments:
+    """Read X.npy, segments.csv and split.csv, which must tell of the same segments.
+
+    features: the columns of segments.csv that the model gets beside each segment.
+    """
     X = NpyReader(array).mapped()
     segments = read_csv(table, ("segment_id", "record_id", "patient_id", "start", "label"))
     subsets = read_csv(split, ("segment_id", "subset"))
@@ -57,28 +70,49 @@ def load_segments(array: Path, table: Path, split: Path, classes: list[str]) -> 
             )
     return Segments(
         X=X,
+        features=_features(table, segments, features),
         segment_ids=ids,
         record_ids=[row["record_id"] for row in segments],
         patient_ids=[row["patient_id"] or None for row in segments],
         starts=[float(row["start"]) for row in segments],
+        samples=[int(row["sample"]) if row.get("sample") else None for row in segments],
+        symbols=[row.get("symbol") or None for row in segments],
         labels=np.array([classes.index(row["label"]) for row in segments]),
         subsets=np.array([row["subset"] for row in subsets]),
         classes=classes,
     )
 
 
+def _features(table: Path, segments: list[dict[str, str]], names: list[str]) -> NDArray[np.float32]:
+    """Columns of segments.csv as numbers (n, k)."""
+    found = np.empty((len(segments), len(names)), np.float32)
+    for column, name in enumerate(names):
+        try:
+            found[:, column] = [float(row[name]) for row in segments]
+        except (KeyError, ValueError):
+            raise InputError(
+                f"model.features: {name}; {table.name} has no number under that name for every "
+                "segment: cut beats of annotated recordings (segment.anchor beat), or remove it "
+                "in params.yaml"
+            ) from None
+    return found
+
+
 class SegmentDataset(Dataset[Any]):
     """Rows of the array as float32; with an augmentation, changed by (seed, epoch, row)."""
 
     def __init__(self, segments: Segments, seed: int, augment: Augmentation | None) -> None:
-        self._segments, self._seed, self._augment = segments, seed, augment
+        self._segments, self._seed = segments, seed
+        self._augment = None if augment is None or augment.off else augment
 
-    def __getitem__(self, key: Key) -> tuple[NDArray[np.float32], int, int]:
-        epoch, row = key
-        segment = np.asarray(self._segments.X[row], np.float32)
+    def __getitems__(self, keys: list[Key]) -> Batch:
+        """A whole batch at once, as DataLoader asks for it: beats are small and many."""
+        rows = np.array([row for _, row in keys])
+        segments = np.asarray(self._segments.X[rows], np.float32)
         if self._augment is not None:
-            segment = self._augment(segment, [self._seed, epoch, row])
-        return segment, int(self._segments.labels[row]), row
+            for place, (epoch, row) in enumerate(keys):
+                segments[place] = self._augment(segments[place], [self._seed, epoch, row])
+        return segments, self._segments.features[rows], self._segments.labels[rows], rows
 
 
 class EpochSampler(Sampler[Key]):
@@ -112,11 +146,10 @@ class EpochSampler(Sampler[Key]):
         return iter([(self._epoch, int(row)) for row in self._rows[mine]])
 
 
-def collate(items: list[tuple[NDArray[np.float32], int, int]]) -> Batch:
-    """A batch of NumPy arrays: loader processes send them through pipes, while tensors would
+def as_arrays(batch: Batch) -> Batch:
+    """A batch stays NumPy arrays: loader processes send them through pipes, while tensors would
     need shared memory, of which a container has only 64 MB."""
-    segments, labels, rows = zip(*items, strict=True)
-    return np.stack(segments), np.array(labels), np.array(rows)
+    return batch
 
 
 class SegmentData(LightningDataModule):
@@ -141,7 +174,7 @@ class SegmentData(LightningDataModule):
 
     def _loading(self) -> dict[str, Any]:
         return {
-            "collate_fn": collate,
+            "collate_fn": as_arrays,
             "num_workers": self._workers,
             "persistent_workers": self._workers > 0,
             # Its own: a loader would otherwise draw from the generator that dropout uses.

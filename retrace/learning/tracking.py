@@ -2,13 +2,14 @@
 
 import math
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 from dvclive.live import Live
 
 from retrace.learning.checkpoint import save_weights
-from retrace.learning.classifier import Classifier
+from retrace.learning.classifier import Classifier, Network
 from retrace.learning.engine import Callback, Checkpoint, Trainer
 
 Row = dict[str, float]
@@ -19,7 +20,8 @@ class History(Callback):
 
     The score of the validation part decides: an epoch is better if it gains more than
     `min_delta`; after `patience` epochs without a better one the training ends. The best
-    weights are kept in `folder` as best-<epoch>.safetensors.
+    weights are kept in `folder` as best-<epoch>.safetensors. `seconds` is what all epochs took,
+    those before a training was broken off as well.
     """
 
     def __init__(self, folder: Path, score: str, patience: int, min_delta: float) -> None:
@@ -27,6 +29,8 @@ class History(Callback):
         self._patience, self._min_delta = patience, min_delta
         self.rows: list[Row] = []
         self.best_epoch = -1
+        self.seconds = 0.0
+        self._since = time.monotonic()
 
     @property
     def best(self) -> float:
@@ -43,12 +47,17 @@ class History(Callback):
         """Whether patience has run out."""
         return len(self.rows) - 1 - self.best_epoch >= self._patience
 
+    def take(self, rows: list[Row], best_epoch: int, seconds: float) -> None:
+        """The history of what was fitted as a whole."""
+        self.rows, self.best_epoch, self.seconds = rows, best_epoch, seconds
+
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         # A training killed after its last epoch has nothing left to do but to be kept.
         trainer.should_stop = bool(self.rows) and self.finished
+        self._since = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, Classifier) and isinstance(pl_module.network, Network)
         self.rows.append(
             {
                 "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
@@ -62,12 +71,15 @@ class History(Callback):
             if trainer.is_global_zero:
                 save_weights(self.best_weights, pl_module.network)
         trainer.should_stop = self.finished
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "best_epoch": self.best_epoch}
+        return {"rows": self.rows, "best_epoch": self.best_epoch, "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.best_epoch = state_dict["rows"], state_dict["best_epoch"]
+        self.seconds = state_dict["seconds"]
 
 
 class DvcLiveCurves(Callback):

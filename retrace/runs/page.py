@@ -5,8 +5,9 @@ from pathlib import Path
 from retrace import sources
 from retrace.runs import recipes
 from retrace.runs.run import Run
+from retrace.runs.siblings import beside
 from retrace.runs.words import duration, markdown
-from retrace.scoring.evaluation import table
+from retrace.scoring.tables import ec57_headline, ec57_records, ec57_reports, table
 
 
 def readme(root: Path, name: str, run: Run, too_large: float | None) -> str:
@@ -20,8 +21,10 @@ def readme(root: Path, name: str, run: Run, too_large: float | None) -> str:
         "\n".join(recipes.about(root, name)),
         _data(source),
         "## Scores on the test part",
-        markdown(table(dict(run.scores))),
+        *([f"**{run.scores['split']['note']}**"] if run.beats else []),
+        markdown(table(run.scores)),
         "\n".join(f"- {note}" for note in run.scores["notes"]),
+        *(_of_beats(root, run) if run.beats else []),
         "`scores.json` has all of them: by class, at thresholds, by sex and age. They support "
         "decisions; they are no diagnosis.",
         "![Confusion matrix](confusion.png)",
@@ -43,11 +46,31 @@ def _data(source: sources.Source) -> str:
     return f"Data: {source.title}{where}. Licence: {source.licence}.\n{source.citation}"
 
 
+def _of_beats(root: Path, run: Run) -> list[str]:
+    """EC57, and the scores of the same model on another split."""
+    rows, reading = beside(root, run)
+    parts = ["## The same model on another split", *([markdown(rows)] if rows else []), reading]
+    if not (ec57 := run.scores["ec57"]):
+        return parts
+    headline = next(iter(ec57.values()))
+    return [
+        *parts,
+        "## By EC57",
+        markdown(ec57_headline(run.scores)),
+        "\n".join(f"- {note}" for note in headline["notes"]),
+        "All reports, gross: sensitivity (Se), PPV and false-positive rate (FPR), macro-F1. "
+        "Convention `bxb` counts escape beats (e, j) as S, `papers` as N.",
+        markdown(ec57_reports(run.scores)),
+        "Each record: its beats, and its figures in the first of these reports.",
+        markdown(ec57_records(run.scores)),
+    ]
+
+
 def _cost(run: Run) -> list[list[str]]:
     cost = run.cost
     return [
         ["", ""],
-        ["model", f"{run.model}, {cost['parameters']:,} parameters"],
+        ["model", f"{run.model}, {run.parameters} parameters"],
         ["training", f"{duration(cost['training_seconds'])}, {cost['epochs']} epochs of "
                      f"{cost['train_segments']:,} segments"],
         ["prediction", f"{cost['prediction_ms_per_segment']:.1f} ms a segment, one at a time"],

@@ -6,11 +6,13 @@ from pathlib import Path
 import yaml
 
 from retrace.errors import InputError
-from retrace.files import new_folder
+from retrace.files import new_file, new_folder
 from retrace.runs import recipes, run
 from retrace.runs.commands import dvc
 from retrace.runs.page import readme
 from retrace.runs.pull import CURVES, TRAINED
+from retrace.runs.run import Run
+from retrace.runs.siblings import siblings
 
 # Of the default run alone are the data pushed: no real recording ever enters the repository.
 DEFAULT_RUN_MB = 12
@@ -38,7 +40,7 @@ def publish(root: Path, name: str) -> list[str]:
         )
     default = name == recipes.DEFAULT
     targets = _outs(root) if default else TRAINED
-    size = sum(_size(root / target) for target in targets) / 1e6
+    size = _megabytes(last, targets)
     stored = size <= (DEFAULT_RUN_MB if default else MODEL_MB)
     if default and not stored:
         raise InputError(
@@ -53,13 +55,25 @@ def publish(root: Path, name: str) -> list[str]:
         shutil.copytree(root / CURVES, folder / "train")
         text = readme(root, name, last, size if not stored else None)
         (folder / "README.md").write_text(text, encoding="utf-8")
+    beside = siblings(root, last) if last.beats else []
+    for other in beside:  # their pages show this run next to their own
+        renew(root, other)
     return [
         f"recipes/{name}: lock, scores, cost and environment",
         f"store: {size:.1f} MB of this run"
         if stored
         else f"store: nothing; {size:.1f} MB are above {MODEL_MB} MB, the page gives the SHA-256",
+        *(f"recipes/{other.name}/README.md: shows this run beside its own" for other in beside),
         *_next(name, default),
     ]
+
+
+def renew(root: Path, other: Run) -> None:
+    """Write the page of a published run once more."""
+    size = _megabytes(other, TRAINED)
+    with new_file(root / "recipes" / other.name / "README.md") as part:
+        text = readme(root, other.name, other, size if size > MODEL_MB else None)
+        part.write_text(text, encoding="utf-8")
 
 
 def _next(name: str, default: bool) -> list[str]:
@@ -91,6 +105,7 @@ def _outs(root: Path) -> list[str]:
     return [out for out in outs if isinstance(out, str)]
 
 
-def _size(path: Path) -> int:
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())
+def _megabytes(one: Run, targets: list[str]) -> float:
+    """How large the outputs are, as its lock says."""
+    outs = [out for stage in one.lock.values() for out in stage.get("outs", [])]
+    return sum(int(out["size"]) for out in outs if out["path"] in targets) / 1e6

@@ -1,7 +1,8 @@
 """Recipes: the default run's params.yaml whole, of every other only the keys in which it differs.
 
-recipes/synthetic.yaml is the first; recipes/<name>.yaml is laid over it. The lines of comment at
-the head of a recipe say what it is.
+recipes/synthetic.yaml is the first; recipes/<name>.yaml is laid over it, or over the recipe or
+recipes that its key `base` names, one over the other. A file whose name begins with _ is a base
+alone, no experiment. The lines of comment at the head of a recipe say what it is.
 """
 
 import io
@@ -28,7 +29,7 @@ DEFAULT = "synthetic"
 
 def names(root: Path) -> list[str]:
     """The recipes there are."""
-    return sorted(path.stem for path in (root / "recipes").glob("*.yaml"))
+    return sorted(path.stem for path in (root / "recipes").glob("[a-z]*.yaml"))
 
 
 def known(root: Path, name: str) -> str:
@@ -72,16 +73,37 @@ def render(root: Path, name: str) -> str:
     """The params.yaml of a recipe: the default's text and comments, with the recipe's values.
 
     Raises InputError for a recipe that is unknown, not YAML, or holds a key that the default
-    does not have or a value that the default has already.
+    does not have or a value that its base has already.
     """
-    tree = _load(root, DEFAULT)
-    if known(root, name) != DEFAULT:
-        problems = list(_lay_over(tree, _load(root, name)))
-        if problems:
-            raise InputError("\n       ".join(f"recipes/{name}.yaml: {one}" for one in problems))
     stream = io.StringIO()
-    _yaml().dump(tree, stream)
+    _yaml().dump(_whole(root, known(root, name)), stream)
     return stream.getvalue()
+
+
+def _whole(root: Path, name: str, above: tuple[str, ...] = ()) -> Any:
+    """A recipe laid over its base, that over its own, down to the default."""
+    changes = _load(root, name)
+    if name == DEFAULT:
+        return changes
+    bases = changes.pop("base", DEFAULT)
+    first, *others = bases if isinstance(bases, list) else [bases]
+    for base in (first, *others):
+        if base in (*above, name) or not (root / "recipes" / f"{base}.yaml").is_file():
+            raise InputError(
+                f"recipes/{name}.yaml: base: {base!r}; it must be another recipe, and none that is "
+                "based on this one: correct it"
+            )
+    tree = _whole(root, first, (*above, name))
+    for base in others:
+        _add(root, tree, base, first)
+    _add(root, tree, name, first, changes)
+    return tree
+
+
+def _add(root: Path, tree: Any, name: str, base: str, changes: Any = None) -> None:
+    """Lay the recipe `name`, or the changes read from it, over the tree of its base."""
+    if problems := list(_lay_over(tree, _load(root, name) if changes is None else changes, base)):
+        raise InputError("\n       ".join(f"recipes/{name}.yaml: {one}" for one in problems))
 
 
 def apply(root: Path, name: str, *, force: bool = False) -> None:
@@ -140,7 +162,7 @@ def _load(root: Path, name: str) -> Any:
     return tree
 
 
-def _lay_over(tree: Any, changes: Mapping[Any, Any], below: str = "") -> Iterator[str]:
+def _lay_over(tree: Any, changes: Mapping[Any, Any], base: str, below: str = "") -> Iterator[str]:
     """Set the values of `changes` in `tree`; yields what is wrong with them."""
     for key, value in changes.items():
         place = f"{below}{key}"
@@ -149,10 +171,10 @@ def _lay_over(tree: Any, changes: Mapping[Any, Any], below: str = "") -> Iterato
         elif isinstance(tree[key], dict) != isinstance(value, dict):
             yield f"{place}: a section in one and a value in recipes/{DEFAULT}.yaml: correct it"
         elif isinstance(value, dict):
-            yield from _lay_over(tree[key], value, f"{place}.")
+            yield from _lay_over(tree[key], value, base, f"{place}.")
         elif tree[key] == value:
             yield (
-                f"{place}: {value!r}, as in recipes/{DEFAULT}.yaml; a recipe holds only the keys "
+                f"{place}: {value!r}, as in recipes/{base}.yaml; a recipe holds only the keys "
                 "in which it differs: remove it"
             )
         else:

@@ -48,6 +48,27 @@ class Run:
         return f"{name} {self.params.get(f'models.{name}.variant', '')}".strip()
 
     @property
+    def split(self) -> str:
+        """How its segments were divided."""
+        return str(self.params["split.method"])
+
+    @property
+    def beats(self) -> bool:
+        """Whether single beats were scored, and not records."""
+        return self.scores.get("unit") == "beat"
+
+    @property
+    def stamp(self) -> str:
+        """INTRA-PATIENT where it was tested on patients it may know, else nothing."""
+        return str(self.scores.get("split", {}).get("stamp") or "").upper()
+
+    @property
+    def parameters(self) -> str:
+        """How many numbers were fitted; - where that is not known."""
+        count = self.cost.get("parameters")
+        return "-" if count is None else f"{count:,}"
+
+    @property
     def test_part(self) -> tuple[str, ...]:
         """Hashes that are equal where two runs were scored on the same records."""
         outs = {

@@ -7,8 +7,10 @@ from typing import Any
 
 from retrace.errors import InputError
 from retrace.runs import locks, recipes, run
+from retrace.runs.run import WORKSPACE, Run
+from retrace.runs.siblings import beside
 from retrace.runs.words import columns
-from retrace.scoring.evaluation import table
+from retrace.scoring.tables import ec57_headline, ec57_reports, table
 
 
 def summary(root: Path) -> str:
@@ -26,8 +28,10 @@ def summary(root: Path) -> str:
             "plots/test/scores.json: of another run than metrics/test.json; a summary needs one "
             "finished run: run dvc repro, or dvc pull for the published one"
         )
+    last = Run(WORKSPACE, locks.parse(lock.read_text(encoding="utf-8")), {}, shown, {}, {})
     parts = [
         "Test part\n" + columns(table(shown)),
+        *(_of_beats(root, last) if last.beats else []),
         "plots/test/              confusion, ROC, PR, calibration, examples: PNG and CSV"
         "\nplots/test/scores.json   every score with its 95 % interval"
         "\nplots/train/             learning curves"
@@ -35,7 +39,7 @@ def summary(root: Path) -> str:
     ]
     reference = _reference(root)
     if reference is not None:
-        verdicts = locks.compare(locks.parse(lock.read_text(encoding="utf-8")), reference[0])
+        verdicts = locks.compare(last.lock, reference[0])
         rows = [[verdict.stage, str(verdict)] for verdict in verdicts]
         parts.append(f"Against {reference[1]}\n" + columns(rows))
         if any(verdict.stage == "train" and verdict.state != "same" for verdict in verdicts):
@@ -45,6 +49,17 @@ def summary(root: Path) -> str:
                 "intervals:\nretrace verify NAME says whether they do."
             )
     return "\n\n".join(parts)
+
+
+def _of_beats(root: Path, last: Run) -> list[str]:
+    """How the split was made, EC57, and the scores of the same model on another split."""
+    rows, reading = beside(root, last)
+    parts = [last.scores["split"]["note"]]
+    if last.scores["ec57"]:
+        notes = next(iter(last.scores["ec57"].values()))["notes"]
+        parts += [columns(ec57_headline(last.scores)), "\n".join(notes)]
+        parts += ["Gross, of every report\n" + columns(ec57_reports(last.scores))]
+    return [*parts, "\n".join([*([columns(rows)] if rows else []), reading])]
 
 
 def _of_last_run(root: Path, scores: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from retrace.errors import InputError
 from retrace.scoring import scores
 from retrace.scoring.calibration import ece_of_resamples
+from retrace.scoring.headline import headline, notes
 from retrace.scoring.intervals import FEW, LEVEL, Where, measure, share
 from retrace.scoring.subgroups import compare
 
@@ -27,7 +28,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Test:
-    """The test part as arrays over its n records."""
+    """The test part as arrays over its n answers, each for a record or a beat."""
 
     y: Integers  # (n,) class numbers
     p: Floats  # (n, classes) calibrated
@@ -58,10 +59,12 @@ def evaluate(
     resamples: int,
     seed: int,
     segments: int | None = None,
+    unit: scores.Unit = "record",
 ) -> Evaluation:
-    """Score the answers for n test records (or beats: then one row a beat).
+    """Score n answers of the test part, one for each of its records or, by `unit`, of its beats.
 
-    record_ids, patient_ids, ages (years), sexes ("F", "M"): n each; None where unknown.
+    record_ids, patient_ids, ages (years), sexes ("F", "M"): n each; None where unknown. Of beats
+    record_ids name the recordings, so that they repeat.
     y: (n,) class numbers. probabilities, raw_probabilities: (n, classes) after and before
     temperature scaling. thresholds: (classes,), fitted on validation. segments: how many
     segments the n answers were joined from, for the record.
@@ -80,28 +83,44 @@ def evaluate(
     if (oracle := _recognise(patient_ids, labels, len(classes))) is not None:
         rivals["patient_oracle"] = oracle
     test = _Test(labels, p, raw, tuple(classes), cuts, rivals)
+    # A publisher's own cut beats have no record beside themselves.
+    alone = unit == "beat" and len(set(record_ids)) == len(labels)
     # Where a patient is unknown the record stands for itself; the tag keeps the names apart.
     groups: list[Hashable] = [
         ("patient", patient) if patient is not None else ("record", record)
         for patient, record in zip(patient_ids, record_ids, strict=True)
     ]
-    tree: dict[str, Any] = {
+    tree: dict[str, Any] = {} if unit == "record" else {"unit": unit}
+    tree |= {
         "counts": {
             "answers": len(labels),
-            "records": len(set(record_ids)),
+            "records": None if alone else len(set(record_ids)),
             "patients": None if None in patient_ids else len(set(patient_ids)),
             "segments": segments,
         },
-        "bootstrap": {"unit": _unit(patient_ids), "groups": len(set(groups))}
-        | {"resamples": resamples, "level": LEVEL},
+        "bootstrap": {
+            "unit": _drawn(patient_ids, "beats" if alone else "records"),
+            "groups": len(set(groups)),
+            "resamples": resamples,
+            "level": LEVEL,
+        },
     }
     tree |= measure(groups, lambda w: _all_scores(test, w), resamples=resamples, seed=seed)
     _count(tree, test, patient_ids)
     tree["subgroups"] = compare(
-        labels, p.argmax(axis=1), classes, groups, patient_ids, ages, sexes, resamples, seed
+        labels,
+        p.argmax(axis=1),
+        classes,
+        groups=groups,
+        patients=patient_ids,
+        ages=ages,
+        sexes=sexes,
+        unit=unit,
+        resamples=resamples,
+        seed=seed,
     )
-    tree["notes"] = _notes(tree)
-    return Evaluation(_headline(tree), tree)
+    tree["notes"] = notes(tree)
+    return Evaluation(headline(tree), tree)
 
 
 def _recognise(patients: Sequence[str | None], y: Integers, n_classes: int) -> Integers | None:
@@ -114,11 +133,11 @@ def _recognise(patients: Sequence[str | None], y: Integers, n_classes: int) -> I
     return np.asarray(table.argmax(axis=1)[who])
 
 
-def _unit(patients: Sequence[str | None]) -> str:
+def _drawn(patients: Sequence[str | None], instead: str) -> str:
     if None not in patients:
         return "patients"
     known = any(patient is not None for patient in patients)
-    return "patients, and records where the patient is unknown" if known else "records"
+    return f"patients, and {instead} where the patient is unknown" if known else instead
 
 
 def _all_scores(test: _Test, weights: Floats) -> dict[Where, Floats]:
@@ -136,6 +155,13 @@ def _own(test: _Test, weights: Floats) -> dict[Where, Floats]:
     if columns and test.here[columns].any():
         challenge = scores.challenge_f1(rates.f1, test.here, columns)
         found["overall", "challenge_f1"] = challenge
+    for name, wanted in scores.F1_OF_BEATS.items():
+        columns = scores.columns_of(wanted, test.classes)
+        if columns and test.here[columns].any():
+            found["overall", name] = scores.macro(rates.f1[..., columns], test.here[columns])
+    if scores.NORMAL in test.classes:
+        minority = scores.sensitivity_minority(rates.sensitivity, test.here, test.classes)
+        found["overall", "sensitivity_minority"] = minority
     found |= {
         ("overall", "sensitivity_macro"): scores.macro(rates.sensitivity, test.here),
         ("overall", "auroc_macro"): scores.macro(areas, test.here),
@@ -206,82 +232,3 @@ def _count(tree: dict[str, Any], test: _Test, patients: Sequence[str | None]) ->
         n = tree["classes"]["Noise"]["support"]
         tree["false_af_on_noise"] = share(tree["false_af_on_noise"], n)
     tree["baselines"]["majority"]["class"] = test.classes[int(test.rivals["majority"][0])]
-
-
-def _notes(tree: dict[str, Any]) -> list[str]:
-    boot, notes = tree["bootstrap"], []
-    if boot["groups"] < 2:
-        notes.append("All records are one patient's: there is nothing to draw intervals from.")
-    else:
-        notes.append(
-            f"95 % intervals: percentile bootstrap over {boot['groups']} {boot['unit']}, "
-            f"{boot['resamples']} resamples."
-        )
-    if absent := [name for name, entry in tree["classes"].items() if not entry["support"]]:
-        notes.append(f"No example of {', '.join(absent)}: left out of every macro average.")
-    few = [name for name, entry in tree["classes"].items() if 0 < entry["support"] < FEW]
-    if few:
-        notes.append(f"Fewer than {FEW} examples of {', '.join(few)}: read k/n, not a percentage.")
-    if "patient_oracle" in tree["baselines"]:
-        notes.append(
-            "patient_oracle answers each patient's most frequent class, read from the test labels: "
-            "a model that is not above it may only have recognised the patient."
-        )
-    return notes
-
-
-def _headline(tree: dict[str, Any]) -> dict[str, float]:
-    overall, counts = tree["overall"], tree["counts"]
-    numbers: dict[str, float | None] = {
-        "accuracy": overall["accuracy"]["value"],
-        "f1_macro": overall["f1_macro"]["value"],
-        "f1_macro_low": overall["f1_macro"]["low"],
-        "f1_macro_high": overall["f1_macro"]["high"],
-        "challenge_f1": overall.get("challenge_f1", {}).get("value"),
-        "auroc_macro": overall["auroc_macro"]["value"],
-        "ece": overall["ece"]["value"],
-        "ece_uncalibrated": overall["ece_uncalibrated"]["value"],
-        "f1_macro_majority": tree["baselines"]["majority"]["f1_macro"]["value"],
-        "false_af_on_noise": tree.get("false_af_on_noise", {}).get("value"),
-        "n_records": counts["records"],
-        "n_patients": counts["patients"],
-    }
-    return {name: value for name, value in numbers.items() if value is not None}
-
-
-def table(tree: dict[str, Any]) -> list[list[str]]:
-    """The scores of scores.json as rows of text, the header first, for a terminal.
-
-    Columns: score, value (k/n where examples are few), 95 % interval, and what each baseline gets.
-    """
-    rivals = tree["baselines"]
-    rows = [["score", "value", "95 % interval", *rivals]]
-
-    def add(name: str, entry: dict[str, Any], beside: Sequence[str] = ()) -> None:
-        blank = ["" for _ in rivals]
-        rows.append([name, _number(entry), _span(entry), *(beside or blank)])
-
-    for name, entry in tree["overall"].items():
-        add(name, entry, [_number(rival.get(name)) for rival in rivals.values()])
-    for name, rival in rivals.items():
-        add(f"f1_macro above {name}", rival["f1_macro_gain"])
-    for name, entry in tree["classes"].items():
-        add(f"{name} sensitivity", entry["sensitivity"])
-        add(f"{name} ppv", entry["ppv"])
-    if "false_af_on_noise" in tree:
-        add("false_af_on_noise", tree["false_af_on_noise"])
-    counts = {name: tree["counts"][name] for name in ("records", "patients")}
-    known = [(name, str(count)) for name, count in counts.items() if count is not None]
-    return rows + [[name, count, "", *("" for _ in rivals)] for name, count in known]
-
-
-def _number(entry: dict[str, Any] | None) -> str:
-    if entry is None:
-        return ""
-    if "k" in entry:
-        return f"{entry['k']}/{entry['n']}"
-    return "-" if entry["value"] is None else f"{entry['value']:.3f}"
-
-
-def _span(entry: dict[str, Any]) -> str:
-    return "" if entry["low"] is None else f"{entry['low']:.3f} to {entry['high']:.3f}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-PAPER, FINE, COARSE, INK = "#FFF9F8", "#F6D9D5", "#E8AFA8", "#1A1A1A"
+PAPER, FINE, COARSE, INK, SEEN = "#FFF9F8", "#F6D9D5", "#E8AFA8", "#1A1A1A", "#56B4E9"
 # What a strip of ECG paper shows; of a longer recording the page shows the beginning.
 SECONDS = 10.0
 # More leads than this are thinner than their own noise on a page of eight strips.
@@ -24,7 +24,11 @@ LEADS = 3
 
 @dataclass(frozen=True)
 class Example:
-    """One record to look at, with what the model said of it."""
+    """One record or beat to look at, with what the model said of it.
+
+    scaled: the waveform is not in mV but normalised. seen: from where to where, in s of the
+    waveform, the model saw it; None for all of it.
+    """
 
     record_id: str
     waveform: NDArray[np.floating[Any]]  # (leads, samples) mV
@@ -34,6 +38,8 @@ class Example:
     actual: str
     predicted: str
     probability: float  # of the predicted class, 0..1
+    scaled: bool = False
+    seen: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         wave, image, hertz = self.waveform, self.scalogram, self.frequencies
@@ -105,7 +111,8 @@ def _column(half: "SubFigure", column: Sequence[Example], rows: int) -> None:
     for axes in half.axes:
         axes.tick_params(labelbottom=axes is half.axes[-1])
     if column:
-        half.axes[-1].set_xlabel("time (s)")
+        shaded = any(example.seen is not None for example in column)
+        half.axes[-1].set_xlabel("time (s); shaded: what the model saw" if shaded else "time (s)")
 
 
 def _tick(seconds: float) -> float:
@@ -118,7 +125,7 @@ def _strip(axes: "Axes", example: Example, seconds: float) -> None:
     from matplotlib.ticker import MultipleLocator
 
     shown = example.waveform[:LEADS, : max(2, round(seconds * example.fs))].astype(np.float64)
-    middles = np.median(shown, axis=1)
+    middles = np.median(shown, axis=1) * (not example.scaled)
     # Half-millivolt steps between leads keep every trace on the lines of the paper.
     step = np.ceil(2 * np.ptp(shown, axis=1).max()) / 2
     offsets = -step * np.arange(len(shown)) if len(shown) > 1 else np.zeros(1)
@@ -127,7 +134,10 @@ def _strip(axes: "Axes", example: Example, seconds: float) -> None:
         axes.plot(time, lead - middle + offset, color=INK, linewidth=0.9)
     traces = shown - middles[:, np.newaxis] + offsets[:, np.newaxis]
     low, high = min(-0.5, traces.min() - 0.1), max(1.0, traces.max() + 0.1)
-    axes.set(xlim=(0, seconds), ylim=(low, high), ylabel="mV", facecolor=PAPER)
+    unit = "normalised" if example.scaled else "mV"
+    axes.set(xlim=(0, seconds), ylim=(low, high), ylabel=unit, facecolor=PAPER)
+    if example.seen is not None:
+        axes.axvspan(*example.seen, color=SEEN, alpha=0.25, linewidth=0)
     # A strip of electrode noise may span volts: lines stay apart whatever the range.
     line = next((s for s in (0.5, 1, 2, 5, 10, 50, 100) if (high - low) / s <= 12), high - low)
     axes.yaxis.set_major_locator(MultipleLocator(line if (high - low) / line <= 5 else 2 * line))

@@ -38,12 +38,15 @@ def draw(
     raw_probabilities: ArrayLike,
     classes: Sequence[str],
     examples: Sequence[Example] = (),
+    unit: scores.Unit = "record",
+    stamp: str | None = None,
 ) -> None:
     """Write confusion, roc, pr and calibration (.csv and .png) and examples.png into `folder`.
 
     y: (n,) class numbers. probabilities, raw_probabilities: (n, classes) after and before
-    temperature scaling. The order of `classes` is kept everywhere; a class without an example has
-    no curve, and the legend says so. Without examples there is no page of them.
+    temperature scaling. unit: what the n are. stamp: what is printed on every figure of scores.
+    The order of `classes` is kept everywhere; a class without an example has no curve, and the
+    legend says so. Without examples there is no page of them.
     """
     labels, p = scores.check(y, probabilities, len(classes))
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,10 +70,15 @@ def draw(
     )
     matrix = scores.confusion(labels, p.argmax(axis=1), len(classes), scores.ones(len(labels)))[0]
     with house_style():
-        save(_confusion(matrix.astype(np.int64), classes), folder / "confusion.png")
-        save(_roc(roc, classes, labels, p), folder / "roc.png")
-        save(_pr(pr, classes, labels), folder / "pr.png")
-        save(_calibration(tables, errors), folder / "calibration.png")
+        for name, figure in (
+            ("confusion", _confusion(matrix.astype(np.int64), classes, unit)),
+            ("roc", _roc(roc, classes, labels, p)),
+            ("pr", _pr(pr, classes, labels)),
+            ("calibration", _calibration(tables, errors, unit)),
+        ):
+            if stamp:
+                figure.supxlabel(stamp.upper(), x=0.99, ha="right", fontsize=9, color=COLOURS[1])
+            save(figure, folder / f"{name}.png")
         if examples:
             save(page(examples, classes), folder / "examples.png")
 
@@ -112,7 +120,7 @@ def _rows(curves: dict[int, Curve], classes: Sequence[str]) -> Iterator[list[Any
             yield [classes[c], threshold, round(float(x), 6), round(float(y), 6)]
 
 
-def _confusion(matrix: Integers, classes: Sequence[str]) -> "Figure":
+def _confusion(matrix: Integers, classes: Sequence[str], unit: scores.Unit) -> "Figure":
     from matplotlib.figure import Figure
 
     n = len(classes)
@@ -141,9 +149,8 @@ def _confusion(matrix: Integers, classes: Sequence[str]) -> "Figure":
     axes.set_yticks(
         range(n), [f"{name}\n(n = {k})" for name, k in zip(classes, support, strict=True)]
     )
-    axes.set(
-        xlabel="predicted", ylabel="actual", title="Records, and their share of the actual class"
-    )
+    title = f"{unit.capitalize()}s, and their share of the actual class"
+    axes.set(xlabel="predicted", ylabel="actual", title=title)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     bar = figure.colorbar(image, ax=axes, ticks=[0, 0.5, 1], shrink=0.9)
@@ -194,7 +201,8 @@ def _pr(curves: dict[int, Curve], classes: Sequence[str], y: Integers) -> "Figur
         share = float((y == c).mean())
         if c in curves:
             _, found, ppv = curves[c]
-            axes.plot(found, ppv, label=f"{name}  {100 * share:.0f} %", **_line(c))
+            percent = f"{100 * share:.0f}" if share >= 0.005 else f"{100 * share:.1g}"
+            axes.plot(found, ppv, label=f"{name}  {percent} %", **_line(c))
             axes.plot([1.0, 1.015], [share, share], color=COLOURS[c % len(COLOURS)], linewidth=5)
         else:
             axes.plot([], [], label=f"{name}  no curve", **_line(c))
@@ -202,7 +210,9 @@ def _pr(curves: dict[int, Curve], classes: Sequence[str], y: Integers) -> "Figur
     return figure
 
 
-def _calibration(tables: dict[str, list[Bin]], errors: dict[str, float]) -> "Figure":
+def _calibration(
+    tables: dict[str, list[Bin]], errors: dict[str, float], unit: scores.Unit
+) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 6.4), layout="constrained")
@@ -237,5 +247,5 @@ def _calibration(tables: dict[str, list[Bin]], errors: dict[str, float]) -> "Fig
     for axes in (top, bottom):
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.set_axisbelow(True)
-    bottom.set(xlabel="confidence in the predicted class", ylabel="records")
+    bottom.set(xlabel="confidence in the predicted class", ylabel=f"{unit}s")
     return figure

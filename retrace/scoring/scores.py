@@ -9,6 +9,7 @@ exist, and calling it 0 or 1 would be a choice, not a measurement. `evaluation` 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,9 +18,15 @@ from retrace.errors import InputError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Unit = Literal["record", "beat"]  # what an answer is for
 
-RULES = ("mean", "max", "median")
+JOINS = ("mean", "max", "median")
+RULES = (*JOINS, "none")  # none: a segment stands for itself
 CHALLENGE_CLASSES = ("NSR", "AF", "Other")
+# Of beats: the class that is no arrhythmia, its share of `sensitivity_minority`, and the means of
+# F1 that are published, since F is rare and Q is what nobody can name.
+NORMAL, NORMAL_SHARE = "N", 0.3
+F1_OF_BEATS = {"f1_macro_nsv": ("N", "S", "V"), "f1_macro_nsvf": ("N", "S", "V", "F")}
 
 
 def aggregate(
@@ -27,13 +34,13 @@ def aggregate(
 ) -> tuple[list[str], Floats]:
     """Join the windows of each record into one answer.
 
-    record_ids: n names, one a window. probabilities: (n, classes). rule: one of `RULES`, applied
+    record_ids: n names, one a window. probabilities: (n, classes). rule: one of `JOINS`, applied
     class by class; the result is scaled to sum to one again. Where every class has median 0
     (three windows, three certain and different answers) the mean decides.
     Returns the records in the order of their first window, and (records, classes).
     """
-    if rule not in RULES:
-        raise InputError(f"aggregation: expected {', '.join(RULES)}; got {rule!r}")
+    if rule not in JOINS:
+        raise InputError(f"aggregation: expected {', '.join(JOINS)}; got {rule!r}")
     windows = _finite("probabilities", probabilities)
     if windows.ndim != 2 or len(windows) != len(record_ids):
         raise InputError(
@@ -172,11 +179,16 @@ def log_likelihood(y: Integers, probabilities: Floats, weights: Floats) -> Float
     return ratio(weights @ own, weights.sum(axis=1))
 
 
+def columns_of(wanted: Sequence[str], classes: Sequence[str]) -> list[int] | None:
+    """Where the classes in `wanted` stand in `classes`; None if one of them is missing."""
+    if not set(wanted) <= set(classes):
+        return None
+    return [list(classes).index(name) for name in wanted]
+
+
 def challenge_columns(classes: Sequence[str]) -> list[int] | None:
     """Where NSR, AF and Other stand in `classes`; None if one of them is missing."""
-    if not set(CHALLENGE_CLASSES) <= set(classes):
-        return None
-    return [list(classes).index(name) for name in CHALLENGE_CLASSES]
+    return columns_of(CHALLENGE_CLASSES, classes)
 
 
 def challenge_f1(f1: Floats, here: NDArray[np.bool_], columns: list[int]) -> Floats:
@@ -186,6 +198,23 @@ def challenge_f1(f1: Floats, here: NDArray[np.bool_], columns: list[int]) -> Flo
     Computing in Cardiology 44 (2017).
     """
     return macro(f1[..., columns], here[columns])
+
+
+def sensitivity_minority(
+    sensitivity: Floats, here: NDArray[np.bool_], classes: Sequence[str]
+) -> Floats:
+    """.3 of N's sensitivity and .7 of the mean of the others' (k,), from sensitivity (k, classes).
+
+    For beats, nine in ten of which are N: it rewards finding the rare ones, but lets no model call
+    everything rare. NaN where there is no example of N, or of nothing else.
+    """
+    own = list(classes).index(NORMAL)
+    others = here.copy()
+    others[own] = False
+    if not here[own] or not others.any():
+        return np.full(sensitivity.shape[:-1], np.nan)
+    found = NORMAL_SHARE * sensitivity[..., own] + (1 - NORMAL_SHARE) * macro(sensitivity, others)
+    return np.asarray(found)
 
 
 def present(y: Integers, n_classes: int) -> NDArray[np.bool_]:
@@ -207,6 +236,22 @@ def _accuracy(y: Integers, p: Floats, classes: Sequence[str]) -> Floats:
 
 def _sensitivity_macro(y: Integers, p: Floats, classes: Sequence[str]) -> Floats:
     return macro(_rates(y, p).sensitivity, present(y, len(classes)))
+
+
+def _sensitivity_minority(y: Integers, p: Floats, classes: Sequence[str]) -> Floats:
+    if NORMAL not in classes:
+        raise InputError(
+            f"sensitivity_minority needs the class {NORMAL}; got {', '.join(classes)}: choose "
+            "sensitivity_macro"
+        )
+    here = present(y, len(classes))
+    found = sensitivity_minority(_rates(y, p).sensitivity, here, classes)
+    if np.isnan(found).any():
+        raise InputError(
+            f"sensitivity_minority needs examples of {NORMAL} and of another class: use more "
+            "records"
+        )
+    return found
 
 
 def _auroc_macro(y: Integers, p: Floats, classes: Sequence[str]) -> Floats:
@@ -240,6 +285,7 @@ _SCORES: dict[str, Callable[[Integers, Floats, Sequence[str]], Floats]] = {
     "f1_macro": _f1_macro,
     "accuracy": _accuracy,
     "sensitivity_macro": _sensitivity_macro,
+    "sensitivity_minority": _sensitivity_minority,
     "auroc_macro": _auroc_macro,
     "challenge_f1": _challenge_f1,
     "log_loss": _log_loss,
@@ -255,7 +301,8 @@ def score(name: str, y: ArrayLike, probabilities: ArrayLike, classes: Sequence[s
     `log_loss` is therefore returned with its sign turned: the mean log probability of the actual
     class, 0 at best. The other scores lie in 0..1. Classes without an example are left out.
     Raises InputError for an unknown name, for values that cannot be scored, and where the score
-    does not exist (`challenge_f1` without its classes or examples, `auroc_macro` with one class).
+    does not exist (`challenge_f1` and `sensitivity_minority` without their classes or examples,
+    `auroc_macro` with one class).
     """
     if name not in _SCORES:
         raise InputError(f"score: expected {', '.join(NAMES)}; got {name!r}")

@@ -30,18 +30,21 @@ def compare(
     y: Integers,
     predicted: Integers,
     classes: Sequence[str],
+    *,
     groups: Sequence[Hashable],
     patients: Sequence[str | None],
     ages: Sequence[float | None],
     sexes: Sequence[str | None],
+    unit: str,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
     """Scores by sex and by age band; an attribute that no record states is left out.
 
     y, predicted: (n,) class numbers. groups: what the bootstrap draws, n. patients, ages, sexes:
-    n, None where unknown. Macro averages are over the classes that the subgroup has, which its
-    `support` lists: between subgroups with different classes they cannot be compared.
+    n, None where unknown. unit: what the n are, "record" or "beat". Macro averages are over the
+    classes that the subgroup has, which its `support` lists: between subgroups with different
+    classes they cannot be compared.
     """
     attributes: dict[str, tuple[Sequence[str | None], Sequence[str]]] = {
         "sex": ([sex if sex in SEXES else None for sex in sexes], SEXES),
@@ -66,7 +69,7 @@ def compare(
                 if support[name] < FEW:
                     measured["sensitivity"][name] = share(found_of, support[name])
             parts[value] = {
-                "records": len(rows),
+                f"{unit}s": len(rows),
                 "patients": None if None in owners else len(owners),
                 "support": support,
                 **measured,
@@ -74,7 +77,7 @@ def compare(
         if parts:
             found[attribute] = {
                 "groups": parts,
-                "unknown_records": sum(own is None for own in values),
+                f"unknown_{unit}s": sum(own is None for own in values),
                 "note": _verdict(parts),
             }
     return found

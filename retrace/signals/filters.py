@@ -124,11 +124,12 @@ def _settled(sections: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def filtered(record: Record, *, low: float, high: float, order: int) -> Record:
-    """The record with its signal band-passed; an error names the record.
+    """The record with its signal band-passed, or at order 0 as it is; an error names the record.
 
     A record that its publisher has filtered in this very way is left as it is: a second pass would
     double the attenuation at `low` and `high` and add transients at both ends. Any other filter is
-    refused, since what came out would not be what a model's signal domain says it is.
+    refused, since what came out would not be what a model's signal domain says it is. A beat that
+    its publisher has cut out and scaled takes no filter either: it has no surroundings.
     """
     if record.band == (low, high, order):
         return record
@@ -138,6 +139,14 @@ def filtered(record: Record, *, low: float, high: float, order: int) -> Record:
                 f"bandpass is {low:g} to {high:g} Hz at order {order}, but it was published after "
                 "a filter, which cannot be undone: set bandpass.low to {:g}, high to {:g} and "
                 "order to {} in params.yaml".format(*record.band)
+            )
+        if order == 0:
+            return record
+        if record.cut:
+            raise InputError(
+                f"bandpass.order is {order}, but it is a single beat, cut out and scaled by its "
+                "publisher, and a filter needs what was around it: set bandpass.order to 0 in "
+                "params.yaml"
             )
         signal = bandpass(record.signal, fs=record.fs, low=low, high=high, order=order)
     except InputError as error:

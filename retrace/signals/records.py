@@ -1,8 +1,10 @@
 """A recording in memory, and the reader of WFDB files."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import wfdb
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from retrace.errors import InputError
 from retrace.files import each_row
 
+BEATS = frozenset("NLRBAaJSejnVrEF/fQ?")  # the symbols of PhysioNet that are beats
 _MILLIVOLTS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "V": 1e3}
 
 
@@ -19,10 +22,14 @@ class Record:
     """One recording as its source gives it.
 
     signal: (leads, samples) float32 in mV at `fs` Hz. Where the source is silent, `patient_id`,
-    `age` (years), `sex` ("F" or "M") and `label` (the source's own name of the class) are None.
-    beats: (k,) sample indices of the annotations, symbols: their PhysioNet codes.
+    `age` (years), `sex` ("F" or "M"), `label` (the source's own name of the class) and `part` (the
+    publisher's own "train" or "test") are None.
+    beats: (k,) sample indices of all annotations, symbols: their PhysioNet codes, of which those
+    in `BEATS` are beats, subtypes: what qualifies them, as the leads in which there is noise; none
+    where the data set leaves them out.
     band: low and high in Hz and order of the zero-phase Butterworth band-pass that the publisher
-    has applied already (see `filters.bandpass`), else None.
+    has applied already (see `filters.bandpass`), else None. cut: a single beat, which the publisher
+    has cut out and scaled to 0 to 1, so that its unit is not mV.
     """
 
     record_id: str
@@ -33,9 +40,12 @@ class Record:
     age: float | None = None
     sex: str | None = None
     label: str | None = None
+    part: str | None = None
     beats: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     symbols: tuple[str, ...] = ()
+    subtypes: tuple[int, ...] = ()
     band: tuple[float, float, int] | None = None
+    cut: bool = False
 
     def with_leads(self, wanted: Sequence[str]) -> "Record":
         """The record reduced to the leads in `wanted`, in that order.
@@ -43,19 +53,14 @@ class Record:
         A lead is chosen by name, never by channel number: channel 0 of MIT-BIH is V5 in three
         records. An item may name alternatives, the first found is taken: "MLII|II".
         """
-        rows = []
-        for item in wanted:
-            found = [name for name in item.split("|") if name in self.leads]
-            if not found:
-                raise InputError(
-                    f"record {self.record_id}: no lead {item.replace('|', ' or ')}; it has "
-                    f"{', '.join(self.leads)}: name one of these under datasets in params.yaml"
-                )
-            rows.append(self.leads.index(found[0]))
+        rows = _rows(self.record_id, self.leads, wanted)
         return replace(self, leads=tuple(self.leads[row] for row in rows), signal=self.signal[rows])
 
-    def with_label(self, labels: Mapping[str, str]) -> "Record":
-        """The record with its source's label translated by the visible map of params.yaml."""
+    def with_label(self, labels: Mapping[str, str | None]) -> "Record":
+        """The record with its source's label translated by the visible map of params.yaml.
+
+        None where the map says null: a data set leaves out such records.
+        """
         if self.label is None or self.label not in labels:
             raise InputError(
                 f"record {self.record_id}: label {self.label!r}; the map has "
@@ -66,6 +71,20 @@ class Record:
     def with_signal(self, signal: NDArray[np.float32]) -> "Record":
         """The same record with a processed signal."""
         return replace(self, signal=signal)
+
+
+def _rows(record_id: str, leads: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where the wanted leads stand among `leads`."""
+    rows = []
+    for item in wanted:
+        found = [name for name in item.split("|") if name in leads]
+        if not found:
+            raise InputError(
+                f"record {record_id}: no lead {item.replace('|', ' or ')}; it has "
+                f"{', '.join(leads)}: name one of these under datasets in params.yaml"
+            )
+        rows.append(leads.index(found[0]))
+    return rows
 
 
 def unusable(record: Record, policy: str) -> bool:
@@ -94,7 +113,8 @@ def read_wfdb_folder(folder: Path) -> Iterator[Record]:
     """The WFDB records that `folder`/labels.csv lists, in its order.
 
     labels.csv has the columns record_id and label, and may have patient_id, age and sex, which
-    go before what the header says.
+    go before what the header says. Subtypes of annotations, which only the scoring of beats asks
+    for, are left out: these recordings have a label each.
     """
     for row in each_row(folder / "labels.csv", ("record_id", "label")):
         name = row["record_id"]
@@ -108,6 +128,7 @@ def read_wfdb_folder(folder: Path) -> Iterator[Record]:
             patient_id=row.get("patient_id") or None,
             age=_given_age(name, row["age"]) if row.get("age") else record.age,
             sex=_given_sex(name, row["sex"]) if row.get("sex") else record.sex,
+            subtypes=(),
         )
 
 
@@ -129,15 +150,19 @@ def _given_sex(name: str, text: str) -> str:
     return sex
 
 
-def read_wfdb(path: Path) -> Record:
-    """Read a WFDB record (.hea, .dat and, where it is there, .atr).
+def wfdb_names(folder: Path, pattern: str) -> list[str]:
+    """The records among the files `pattern` below `folder`, sorted, as a path without a suffix.
 
-    path: the record without a suffix. Age and sex are taken from header comments as PhysioNet
-    writes them ("69 M 1085 ..." in MIT-BIH, "age: 69", "sex: M" elsewhere). Samples marked as
-    invalid in the file become NaN.
+    A record is named by any one of its .hea, .dat and .atr, so that a missing one is noticed.
+    """
+    files = [path for path in folder.glob(pattern) if path.suffix in (".hea", ".dat", ".atr")]
+    return sorted({path.relative_to(folder).with_suffix("").as_posix() for path in files})
 
-    Raises InputError for a missing or truncated file and for units that are no voltage.
-    Format: https://physionet.org/physiotools/wag/header-5.htm
+
+def read_header(path: Path) -> Any:
+    """The `wfdb.Record` of a header, without signals; see `read_wfdb`.
+
+    Raises InputError where it is missing, no header, or names a file that is missing.
     """
     name = path.name
     if not _beside(path, ".hea").is_file():
@@ -145,25 +170,35 @@ def read_wfdb(path: Path) -> Record:
             f"record {name}: {name}.hea is missing; a record needs its header: put it beside "
             "the .dat file"
         )
-    try:
+    with _readable(name):
         header = wfdb.rdheader(str(path))
-        partners = sorted(set(header.file_name or []))
-        for partner in partners:
+        for partner in sorted(set(header.file_name or [])):
             if not (path.parent / partner).is_file():
                 raise InputError(
                     f"record {name}: {partner} is missing; its header names that file: put it "
                     f"beside {name}.hea"
                 )
-        stored = wfdb.rdrecord(str(path), physical=False)
-        physical = stored.dac()
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+    return header
+
+
+def read_wfdb(path: Path, leads: Sequence[str] = ()) -> Record:
+    """Read a WFDB record (.hea, .dat and, where it is there, .atr).
+
+    path: the record without a suffix. leads: which ones, as for `Record.with_leads`; the others
+    are not converted, and may have any unit. () takes all. Age and sex are taken from header
+    comments as PhysioNet writes them ("69 M 1085 ..." in MIT-BIH, "age: 69", "sex: M" elsewhere).
+    Samples marked as invalid in the file become NaN.
+
+    Raises InputError for a missing or truncated file and for units that are no voltage.
+    Format: https://physionet.org/physiotools/wag/header-5.htm
+    """
+    name, header = path.name, read_header(path)
+    with _readable(name):
+        rows = _rows(name, header.sig_name, leads) if leads else None
+        stored = wfdb.rdrecord(str(path), channels=rows)
+    if len(stored.p_signal) != stored.sig_len or stored.sig_len == 0:
         raise InputError(
-            f"record {name}: cannot be read ({error}); header and signal files must be whole "
-            "and fit each other: obtain both again"
-        ) from None
-    if len(physical) != stored.sig_len or stored.sig_len == 0:
-        raise InputError(
-            f"record {name}: {len(physical)} samples; its header promises "
+            f"record {name}: {len(stored.p_signal)} samples; its header promises "
             f"{stored.sig_len} and at least one is needed: obtain the file again"
         )
     for unit in stored.units:
@@ -173,18 +208,31 @@ def read_wfdb(path: Path) -> Record:
                 "correct the header"
             )
     factors = np.array([_MILLIVOLTS[unit] for unit in stored.units])
-    beats, symbols = _read_annotations(path)
+    beats, symbols, subtypes = _read_annotations(path)
     age, sex = _age_and_sex(header.comments or [])
     return Record(
         record_id=name,
         fs=float(stored.fs),
         leads=tuple(stored.sig_name),
-        signal=np.ascontiguousarray((physical * factors).T, dtype=np.float32),
+        signal=np.ascontiguousarray((stored.p_signal * factors).T, dtype=np.float32),
         age=age,
         sex=sex,
         beats=beats,
         symbols=symbols,
+        subtypes=subtypes,
     )
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """What wfdb raises for a damaged header or signal file, in one sentence."""
+    try:
+        yield
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"record {name}: cannot be read ({error}); header and signal files must be whole "
+            "and fit each other: obtain both again"
+        ) from None
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -192,17 +240,23 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _read_annotations(path: Path) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _read_annotations(path: Path) -> tuple[NDArray[np.int64], tuple[str, ...], tuple[int, ...]]:
+    """Samples, symbols and subtypes."""
     if not _beside(path, ".atr").is_file():
-        return np.empty(0, np.int64), ()
+        return np.empty(0, np.int64), (), ()
     try:
         annotation = wfdb.rdann(str(path), "atr")
+        samples, symbols = np.asarray(annotation.sample, np.int64), tuple(annotation.symbol)
+        if not all(isinstance(symbol, str) for symbol in symbols):
+            raise ValueError("an annotation is of no known kind")
+        if (np.diff(samples, prepend=0) < 0).any():
+            raise ValueError("annotations are not in the order of time")
     except (ValueError, IndexError, KeyError) as error:
         raise InputError(
             f"record {path.name}: {path.name}.atr cannot be read ({error}); it must be a WFDB "
             "annotation file: obtain it again or remove it"
         ) from None
-    return np.asarray(annotation.sample, np.int64), tuple(annotation.symbol)
+    return samples, symbols, tuple(annotation.subtype.tolist())
 
 
 def _age_and_sex(comments: Sequence[str]) -> tuple[float | None, str | None]:

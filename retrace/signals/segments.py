@@ -1,38 +1,77 @@
-"""Cutting filtered recordings into windows of equal length."""
+"""Cutting filtered recordings into segments of equal length: windows, or beats."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import scipy.signal
 from numpy.typing import NDArray
 
 from retrace.errors import InputError
 from retrace.files import CsvWriter, NpyWriter
-from retrace.signals.records import Record
+from retrace.signals.beats import BEAT_FEATURES, cut_beats
+from retrace.signals.plan import Plan
+from retrace.signals.records import BEATS, Record
+from retrace.signals.resampling import resample
+from retrace.signals.rpeaks import detect
+from retrace.signals.scaling import lively, normalised
 
-# mV from lowest to highest. Behind a filter a lead that is off still rings and rounds, but below
-# the noise of any amplifier.
-FLAT = 0.01
 SEGMENT_COLUMNS = ("segment_id", "record_id", "patient_id", "start", "label")
+BEAT_COLUMNS = ("sample", "symbol", *BEAT_FEATURES)
 
 
-def resample(signal: NDArray[np.float32], fs: float, to: float) -> NDArray[np.float32]:
-    """Change the sampling rate of (leads, samples) from `fs` to `to` Hz.
+@dataclass(frozen=True)
+class Pieces:
+    """The segments of one recording.
 
-    Polyphase filtering with SciPy's Kaiser-windowed anti-aliasing filter, along the samples.
+    starts: (k,) s. windows: (k, leads, samples). labels: k. beats: k rows of `BEAT_COLUMNS`, or
+    none. flat: how many were left out because a lead does not change. padded, short: whether the
+    recording was completed with zeros, or too short for a single segment.
     """
-    if fs == to:
-        return signal
-    ratio = Fraction(to).limit_denominator(10_000) / Fraction(fs).limit_denominator(10_000)
-    slow = scipy.signal.resample_poly(
-        signal.astype(np.float64), ratio.numerator, ratio.denominator, axis=-1
-    )
-    return slow.astype(np.float32)
+
+    starts: list[float]
+    windows: NDArray[np.float32]
+    labels: list[str | None]
+    beats: list[tuple[Any, ...]] = field(default_factory=list)
+    flat: int = 0
+    padded: bool = False
+    short: bool = False
+
+
+@dataclass
+class Cutting:
+    """What became of the recordings, for the line that the stage prints."""
+
+    labels: Counter[str] = field(default_factory=Counter)
+    records: int = 0
+    padded: int = 0
+    too_short: int = 0
+    flat: int = 0
+    samples: int = 0
+    fs: float = 0.0
+
+    def add(self, pieces: Pieces) -> None:
+        """Count one recording."""
+        self.records += 1
+        self.padded += pieces.padded
+        self.too_short += pieces.short
+        self.flat += pieces.flat
+        self.labels.update(str(label) for label in pieces.labels)
+
+    def summary(self) -> str:
+        """Segments, their size, the share of each class, and what was padded or left out."""
+        total = self.labels.total()
+        shares = ", ".join(
+            f"{label} {count} ({count / total:.1%})" for label, count in self.labels.items()
+        )
+        return (
+            f"{total} segments of {self.samples} samples from {self.records} records: {shares}; "
+            f"{self.padded} padded; left out: {self.too_short} records shorter than a window, "
+            f"{self.flat} flat segments"
+        )
 
 
 def cut(
@@ -55,102 +94,140 @@ def cut(
     return starts, np.ascontiguousarray(views[:, starts].swapaxes(0, 1))
 
 
-def standardise(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each window and lead to mean 0 and standard deviation 1; a flat one to zeros."""
-    centred = windows - windows.mean(axis=-1, keepdims=True, dtype=np.float64)
-    deviation = np.sqrt((centred * centred).mean(axis=-1, keepdims=True))
-    unit: NDArray[np.float32] = centred / np.where(deviation > 0, deviation, 1.0)
-    return unit.astype(np.float32)
+def pieces(record: Record, plan: Plan, rate: float) -> Pieces:
+    """The segments of a filtered recording, at `rate` Hz.
 
-
-@dataclass
-class Cutting:
-    """What became of the recordings, for the line that the stage prints."""
-
-    labels: Counter[str] = field(default_factory=Counter)
-    records: int = 0
-    padded: int = 0
-    too_short: int = 0
-    flat: int = 0
-    samples: int = 0
-    fs: float = 0.0
-
-    def summary(self) -> str:
-        """Segments, their size, the share of each class, and what was padded or left out."""
-        total = self.labels.total()
-        shares = ", ".join(
-            f"{label} {count} ({count / total:.1%})" for label, count in self.labels.items()
-        )
-        return (
-            f"{total} segments of {self.samples} samples from {self.records} records: {shares}; "
-            f"{self.padded} padded; left out: {self.too_short} records shorter than a window, "
-            f"{self.flat} flat segments"
-        )
-
-
-def write_segments(
-    recordings: Iterable[Record],
-    folder: Path,
-    *,
-    fs: float | None,
-    window: float,
-    hop: float,
-    short: str,
-    flat: str,
-    normalise: str,
-) -> Cutting:
-    """Cut every recording and write X.npy (n, leads, samples) float32 and segments.csv.
-
-    fs: sampling rate of the segments in Hz, None for that of the recordings, which then must
-    be one and the same. window, hop: seconds. flat: what to do with a window in which a lead
-    spans less than `FLAT`, "error" or "drop".
+    A recording of anchor "beat" that is exactly one window long and has a label but no annotations
+    is a beat already, cut by its publisher.
     """
+    samples = plan.samples(rate)
+    is_beat = record.label is not None and record.fs == rate and record.signal.shape[1] == samples
+    if plan.anchor == "start" or (is_beat and not record.symbols):
+        return _windows(record, plan, rate)
+    return _beats(record, plan, rate)
+
+
+def _windows(record: Record, plan: Plan, rate: float) -> Pieces:
+    if record.label is None:
+        raise InputError(
+            f"record {record.record_id}: has no label, only its beats have; windows are labelled "
+            "as their record is: set segment.anchor to beat in params.yaml"
+        )
+    signal, samples = resample(record.signal, record.fs, rate), plan.samples(rate)
+    starts, windows = cut(signal, samples, max(1, round(plan.hop * rate)), plan.short)
+    alive = lively(windows)
+    if not alive.all() and plan.flat == "error":
+        raise _flat(record, float(starts[np.argmin(alive)]) / rate, plan.window)
+    starts, windows = starts[alive], windows[alive]
+    lengths = np.full(len(starts), min(samples, signal.shape[1]))
+    return Pieces(
+        [start / rate for start in starts.tolist()],
+        normalised(windows, lengths, signal, plan.normalise),
+        [record.label] * len(starts),
+        flat=int((~alive).sum()),
+        padded=signal.shape[1] < samples and len(alive) > 0,
+        short=len(alive) == 0,
+    )
+
+
+def _beats(record: Record, plan: Plan, rate: float) -> Pieces:
+    """The annotated beats, or where nothing is annotated those that are found."""
+    found = [n for n, symbol in enumerate(record.symbols) if symbol in BEATS]
+    peaks, symbols = record.beats[found], [record.symbols[n] for n in found]
+    if not record.symbols:
+        peaks = detect(record.signal[0], record.fs)
+        symbols = [""] * len(peaks)
+    labels = _labels(record, symbols, plan.labels)
+    beats = cut_beats(
+        record.signal,
+        record.fs,
+        peaks,
+        rate=rate,
+        samples=plan.samples(rate),
+        window=plan.beat,
+        normalise=plan.normalise,
+    )
+    if len(beats.flat) and plan.flat == "error":
+        raise _flat(record, float(peaks[beats.flat[0]]) / record.fs, plan.window)
+    named = np.array([labels[row] is not None for row in beats.rows.tolist()], dtype=bool)
+    rows = beats.rows[named].tolist()
+    return Pieces(
+        beats.starts[named].tolist(),
+        beats.windows[named],
+        [labels[row] for row in rows],
+        [
+            (
+                int(peaks[row]),
+                symbols[row] or None,
+                *(None if np.isnan(value) else value for value in rr),
+            )
+            for row, rr in zip(rows, beats.features[named].tolist(), strict=True)
+        ],
+        flat=len(beats.flat),
+        short=len(beats.rows) == 0,
+    )
+
+
+def _labels(
+    record: Record, symbols: list[str], known: Mapping[str, str | None]
+) -> list[str | None]:
+    """The classes of beats: the recording's own where it has one, else by their symbols."""
+    if record.label is not None:
+        return [record.label] * len(symbols)
+    if unknown := [symbol for symbol in symbols if symbol not in known]:
+        raise InputError(
+            f"record {record.record_id}: beat symbol {unknown[0]!r}; the map has "
+            f"{', '.join(known)}: add it to labels under datasets in params.yaml"
+        )
+    return [known[symbol] for symbol in symbols]
+
+
+def _flat(record: Record, second: float, window: float) -> InputError:
+    return InputError(
+        f"record {record.record_id}: flat from {second:g} s for {window:g} s; a segment needs a "
+        "signal in every lead: set segment.flat to drop in params.yaml, or remove the record"
+    )
+
+
+def write_segments(recordings: Iterable[Record], folder: Path, plan: Plan) -> Cutting:
+    """Cut every recording and write X.npy (n, leads, samples) float32 and segments.csv."""
     counts = Cutting()
     writer: NpyWriter | None = None
-    rate = fs
+    rate = plan.fs
+    columns = SEGMENT_COLUMNS + (BEAT_COLUMNS if plan.anchor == "beat" else ())
     with ExitStack() as stack:
-        table = stack.enter_context(CsvWriter(folder / "segments.csv", SEGMENT_COLUMNS))
+        table = stack.enter_context(CsvWriter(folder / "segments.csv", columns))
         for record in recordings:
             rate = rate or record.fs
-            if fs is None and record.fs != rate:
+            if plan.fs is None and record.fs != rate:
                 raise InputError(
                     f"record {record.record_id}: {record.fs:g} Hz; the others have {rate:g} Hz: "
                     "set segment.fs in params.yaml to the rate that all shall have"
                 )
-            signal = resample(record.signal, record.fs, rate)
-            counts.samples = max(1, round(window * rate))
+            counts.samples = plan.samples(rate)
             if writer is None:
-                shape = (len(signal), counts.samples)
+                shape = (len(record.signal), counts.samples)
                 writer = stack.enter_context(NpyWriter(folder / "X.npy", shape, np.float32))
-            starts, windows = cut(signal, counts.samples, max(1, round(hop * rate)), short)
-            counts.records += 1
-            counts.too_short += len(starts) == 0
-            counts.padded += signal.shape[1] < counts.samples and len(starts) > 0
-            lively = (np.ptp(windows, axis=-1) >= FLAT).all(axis=-1)
-            if not lively.all() and flat == "error":
-                second = starts[np.argmin(lively)] / rate
-                raise InputError(
-                    f"record {record.record_id}: flat from {second:g} s for {window:g} s; a "
-                    "segment needs a signal in every lead: set segment.flat to drop in "
-                    "params.yaml, or remove the record"
-                )
-            counts.flat += int((~lively).sum())
-            starts, windows = starts[lively], windows[lively]
-            counts.labels[str(record.label)] += len(starts)
-            writer.append(standardise(windows) if normalise == "window" else windows)
+            found = pieces(record, plan, rate)
+            counts.add(found)
+            writer.append(found.windows)
+            blank = (None,) * (len(columns) - len(SEGMENT_COLUMNS))
             table.append(
                 (
                     f"{record.record_id}_{number:03d}",
                     record.record_id,
                     record.patient_id,
-                    start / rate,
-                    record.label,
+                    start,
+                    label,
+                    *(found.beats[number] if found.beats else blank),
                 )
-                for number, start in enumerate(starts.tolist())
+                for number, (start, label) in enumerate(
+                    zip(found.starts, found.labels, strict=True)
+                )
             )
     if not counts.labels.total():
         raise InputError(
-            f"segment.window: {window:g} s; none of the {counts.records} recordings is that "
+            f"segment.window: {plan.window:g} s; none of the {counts.records} recordings is that "
             "long: shorten it or set segment.short to pad in params.yaml"
         )
     counts.fs = float(rate or 0)
