@@ -55,7 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
     compare.set_defaults(verb=lambda given: _compare(given.runs, given.markdown))
     publish = verbs.add_parser("publish", help="keep the last run in recipes/ and store/")
     publish.add_argument("name", help="the recipe it is a run of")
-    publish.set_defaults(verb=lambda given: _publish(given.name))
+    publish.add_argument(
+        "--without-model", action="store_true", help="its scores alone: store/ gets nothing"
+    )
+    publish.set_defaults(verb=lambda given: _publish(given.name, not given.without_model))
     given = parser.parse_args(arguments)
     try:
         with reported(status=2):
@@ -131,10 +134,10 @@ def _compare(runs: list[str], markdown: bool) -> None:
     print(compare(_root(), runs, as_markdown=markdown))
 
 
-def _publish(name: str) -> None:
+def _publish(name: str, model: bool) -> None:
     from retrace.runs.publish import publish
 
-    print("\n".join(publish(_root(), name)))
+    print("\n".join(publish(_root(), name, model=model)))
 
 
 if __name__ == "__main__":

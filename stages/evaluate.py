@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from retrace import params
 from retrace.errors import reported
 from retrace.files import new_folder, write_csv, write_json
@@ -23,6 +25,7 @@ FILTERED, WAVEFORMS, SCALOGRAMS = DATA / "filtered", DATA / "waveforms", DATA / 
 
 def main() -> None:
     settings = params.load(Path("params.yaml"))
+    torch.set_num_threads(settings.threads)  # a network's last bits depend on it
     model, config = checkpoint.load(Path("models/checkpoint"))
     array, table = DATA / settings.model.input / "X.npy", WAVEFORMS / "segments.csv"
     split, features = DATA / "split.csv", settings.model.features

@@ -3,6 +3,8 @@
 import importlib
 from pathlib import Path
 
+import torch
+
 from retrace import params
 from retrace.errors import reported
 from retrace.files import new_folder
@@ -17,6 +19,7 @@ DATA, RAW, PLOTS = Path("data"), Path("data/raw"), Path("plots/robustness")
 
 def main() -> None:
     settings = params.load(Path("params.yaml"))
+    torch.set_num_threads(settings.threads)  # a network's last bits depend on it
     model, config = checkpoint.load(Path("models/checkpoint"))
     inputs, table = DATA / settings.model.input, DATA / "waveforms/segments.csv"
     segments = load_segments(

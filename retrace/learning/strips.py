@@ -83,5 +83,5 @@ def _around(record: Record, peak: int, start: float, window: float, **said: Any)
 
 
 def _clock(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
+    minutes, rest = divmod(round(seconds, 1), 60)
     return f"{int(minutes)}:{rest:04.1f}"

@@ -7,7 +7,7 @@ from retrace.runs import recipes
 from retrace.runs.run import Run
 from retrace.runs.siblings import beside
 from retrace.runs.words import duration, markdown
-from retrace.scoring.tables import ec57_headline, ec57_records, ec57_reports, table
+from retrace.scoring.tables import cell, ec57_headline, ec57_records, ec57_reports, table
 
 
 def readme(root: Path, name: str, run: Run, too_large: float | None) -> str:
@@ -29,6 +29,7 @@ def readme(root: Path, name: str, run: Run, too_large: float | None) -> str:
         "decisions; they are no diagnosis.",
         "![Confusion matrix](confusion.png)",
         "![Learning curves](curves.png)",
+        *(_robustness(run) if run.robustness else []),
         "## Cost and machine",
         markdown(_cost(run)),
         "## Rebuild it",
@@ -64,6 +65,18 @@ def _of_beats(root: Path, run: Run) -> list[str]:
         "Each record: its beats, and its figures in the first of these reports.",
         markdown(ec57_records(run.scores)),
     ]
+
+
+def _robustness(run: Run) -> list[str]:
+    """What is left of the score under noise, and where the signal is not what it should be."""
+    rows = run.robustness["rows"]
+    score = "f1_macro_nsv" if "f1_macro_nsv" in rows[0] else "f1_macro"
+    shown = [["condition", "SNR in dB", score, "f1_macro against clean"]]
+    for row in rows:
+        snr = "" if row["snr_db"] is None else str(row["snr_db"])
+        shown.append([row["condition"], snr, cell(row[score]), cell(row["difference"])])
+    notes = "\n".join(f"- {note}" for note in run.robustness["notes"])
+    return ["## Robustness", markdown(shown), notes, "![Robustness](robustness.png)"]
 
 
 def _cost(run: Run) -> list[list[str]]:

@@ -1,13 +1,14 @@
 """Keeping a run in the repository: recipes/<name>/ for what it gave, store/ for its bytes."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
 import yaml
 
 from retrace.errors import InputError
-from retrace.files import new_file, new_folder
-from retrace.runs import recipes, run
+from retrace.files import new_file, new_folder, read_csv, write_csv
+from retrace.runs import locks, recipes, run
 from retrace.runs.commands import dvc
 from retrace.runs.page import readme
 from retrace.runs.pull import CURVES, TRAINED
@@ -17,12 +18,16 @@ from retrace.runs.siblings import siblings
 # Of the default run alone are the data pushed: no real recording ever enters the repository.
 DEFAULT_RUN_MB = 12
 MODEL_MB = 20
+# Every published reading of a test part: how often it was looked at can be counted.
+LEDGER = Path("recipes/ledger.csv")
+LEDGER_COLUMNS = ("run", "dataset", "split", "test_part", "weights_sha256", "accuracy", "f1_macro")
 
 
-def publish(root: Path, name: str) -> list[str]:
+def publish(root: Path, name: str, *, model: bool = True) -> list[str]:
     """Copy the last run's lock, scores, cost and environment, and push its bytes to store/.
 
-    A model that is too large for the bundled store is not pushed; its page gives its SHA-256.
+    model: whether its model is pushed; one that is too large for the bundled store never is. The
+    page then gives its SHA-256. A line of recipes/ledger.csv says that this test part was read.
     Returns the lines to tell the user. Raises InputError when the workspace is not a finished
     run of that recipe, or when the default run passes the limit of the bundled store.
     """
@@ -41,7 +46,7 @@ def publish(root: Path, name: str) -> list[str]:
     default = name == recipes.DEFAULT
     targets = _outs(root) if default else TRAINED
     size = _megabytes(last, targets)
-    stored = size <= (DEFAULT_RUN_MB if default else MODEL_MB)
+    stored = (model or default) and size <= (DEFAULT_RUN_MB if default else MODEL_MB)
     if default and not stored:
         raise InputError(
             f"{', '.join(targets)}: {size:.1f} MB; at most {DEFAULT_RUN_MB} MB of the default run "
@@ -53,16 +58,17 @@ def publish(root: Path, name: str) -> list[str]:
         for source, kept in _files(root, made).items():
             shutil.copy(source, folder / kept)
         shutil.copytree(root / CURVES, folder / "train")
-        text = readme(root, name, last, size if not stored else None)
+        text = readme(root, name, last, None if stored else size)
         (folder / "README.md").write_text(text, encoding="utf-8")
     beside = siblings(root, last) if last.beats else []
     for other in beside:  # their pages show this run next to their own
         renew(root, other)
+    _enter(root / LEDGER, name, last)
     return [
         f"recipes/{name}: lock, scores, cost and environment",
         f"store: {size:.1f} MB of this run"
         if stored
-        else f"store: nothing; {size:.1f} MB are above {MODEL_MB} MB, the page gives the SHA-256",
+        else f"store: nothing of its {size:.1f} MB; the page gives the SHA-256",
         *(f"recipes/{other.name}/README.md: shows this run beside its own" for other in beside),
         *_next(name, default),
     ]
@@ -70,10 +76,25 @@ def publish(root: Path, name: str) -> list[str]:
 
 def renew(root: Path, other: Run) -> None:
     """Write the page of a published run once more."""
-    size = _megabytes(other, TRAINED)
+    size = None if _in_store(root, other) else _megabytes(other, TRAINED)
     with new_file(root / "recipes" / other.name / "README.md") as part:
-        text = readme(root, other.name, other, size if size > MODEL_MB else None)
-        part.write_text(text, encoding="utf-8")
+        part.write_text(readme(root, other.name, other, size), encoding="utf-8")
+
+
+def _in_store(root: Path, one: Run) -> bool:
+    """Whether the bundled store has its model."""
+    md5 = locks.hashes(one.lock["train"], "outs")["models/checkpoint"]
+    return (root / "store/files/md5" / md5[:2] / md5[2:]).is_file()
+
+
+def _enter(ledger: Path, name: str, last: Run) -> None:
+    """Note that this run read its test part, once for each model that did."""
+    part = hashlib.sha256(" ".join(last.test_part).encode()).hexdigest()[:12]
+    scores = [str(last.metrics[score]) for score in ("accuracy", "f1_macro")]
+    line = [name, last.dataset, last.split, part, last.cost["weights_sha256"], *scores]
+    lines = [list(row.values()) for row in read_csv(ledger)] if ledger.is_file() else []
+    if line not in lines:
+        write_csv(ledger, LEDGER_COLUMNS, [*lines, line])
 
 
 def _next(name: str, default: bool) -> list[str]:
@@ -93,6 +114,8 @@ def _files(root: Path, made: Path) -> dict[Path, str]:
         root / "plots/test/scores.json": "scores.json",
         root / "plots/test/confusion.png": "confusion.png",
         root / "plots/train/curves.png": "curves.png",
+        root / "plots/robustness/robustness.json": "robustness.json",
+        root / "plots/robustness/robustness.png": "robustness.png",
         made / "cost.json": "cost.json",
         made / "environment.json": "environment.json",
     }

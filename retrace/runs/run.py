@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ WEIGHTS = "models/checkpoint/weights.safetensors"
 
 @dataclass(frozen=True)
 class Run:
-    """cost and environment are empty where they are not known: they do not come with a pull."""
+    """cost and environment are empty where they are not known: they do not come with a pull.
+    robustness is empty in runs that are older than its stage."""
 
     name: str
     lock: locks.Lock
@@ -26,6 +27,7 @@ class Run:
     scores: Mapping[str, Any]  # every score as {value, low, high}
     cost: Mapping[str, Any]
     environment: Mapping[str, Any]
+    robustness: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -125,7 +127,8 @@ def published(root: Path, name: str) -> Run:
     metrics, scores, cost, environment = (
         _json(folder / f"{file}.json") for file in ("metrics", "scores", "cost", "environment")
     )
-    return Run(name, _lock(folder), metrics, scores, cost, environment)
+    robustness = _robustness(folder / "robustness.json")
+    return Run(name, _lock(folder), metrics, scores, cost, environment, robustness)
 
 
 def workspace(root: Path) -> Run:
@@ -143,7 +146,12 @@ def workspace(root: Path) -> Run:
         _json(root / "plots/test/scores.json"),
         _json(made / "cost.json") if made else {},
         _json(made / "environment.json") if made else {},
+        _robustness(root / "plots/robustness/robustness.json"),
     )
+
+
+def _robustness(path: Path) -> dict[str, Any]:
+    return _json(path) if path.is_file() else {}
 
 
 def made_in(root: Path) -> Path | None:

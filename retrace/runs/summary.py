@@ -35,6 +35,7 @@ def summary(root: Path) -> str:
         "plots/test/              confusion, ROC, PR, calibration, examples: PNG and CSV"
         "\nplots/test/scores.json   every score with its 95 % interval"
         "\nplots/train/             learning curves"
+        "\nplots/robustness/        the score under noise, wrong sign, gain and lead"
         "\ndvc plots show           one page with all of them",
     ]
     reference = _reference(root)
