@@ -16,7 +16,7 @@ from retrace.errors import InputError
 from retrace.params_problems import contradictions, hint, sentence
 from retrace.scoring.scores import NAMES, RULES
 from retrace.signals.domain import BeatWindow, SignalDomain
-from retrace.signals.plan import Plan
+from retrace.signals.plan import BEAT_FEATURES, Plan
 
 
 def _no_switch(value: Any) -> Any:
@@ -72,7 +72,7 @@ class Fetch(Section):
 class Bandpass(Section):
     low: Positive
     high: Positive
-    order: Annotated[int, Field(ge=0, le=10)]
+    order: Annotated[int, Number, Field(ge=0, le=10)]
     unusable: Literal["error", "drop"]
 
 
@@ -112,7 +112,7 @@ class Model(Section):
     name: Annotated[str, _one_of(registry.names("models"))]
     input: Literal["scalograms", "waveforms"]
     aggregate: Annotated[str, _one_of(RULES)]
-    features: list[str]
+    features: list[Annotated[str, _one_of(BEAT_FEATURES)]]
 
 
 class Early(Section):
@@ -244,8 +244,9 @@ def load(path: Path) -> Params:
         params = Params(**raw)
     except ValidationError as error:
         problems += [sentence(item, Params) for item in error.errors()]
-    problems += _option_problems(raw)
-    if params is not None:
+    wrong = _option_problems(raw)
+    problems += wrong
+    if params is not None and not wrong:
         problems += contradictions(params)
     if params is None or problems:
         raise InputError("\n       ".join(f"{path.name}: {problem}" for problem in problems))

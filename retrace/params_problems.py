@@ -30,6 +30,32 @@ def contradictions(params: "Params") -> list[str]:
         )
     if params.dataset.name == "wfdb_folder" and not params.fetch.folder:
         problems.append("fetch.folder: empty; dataset wfdb_folder needs the folder's path")
+    if len(params.classes) < 2:
+        problems.append(
+            f"datasets.{params.dataset.name}.labels: {len(params.classes)} class; a classifier "
+            "needs two or more: map the labels to more"
+        )
+    if "" in params.dataset_options["labels"].values():
+        problems.append(
+            f"datasets.{params.dataset.name}.labels: '' is no name of a class; write null to leave "
+            "a label out"
+        )
+    if params.model.aggregate != "none" and params.dataset.name in ("mitdb", "heartbeat"):
+        problems.append(
+            f"model.aggregate: {params.model.aggregate}; beats of {params.dataset.name} have each "
+            "their own class: set it to none"
+        )
+    if params.model.aggregate == "none" and params.segment.anchor != "beat":
+        problems.append(
+            "model.aggregate: none; windows of a recording have one answer together, only beats "
+            "have each their own: set it to mean, or segment.anchor to beat"
+        )
+    if params.batch_size == 1 and registry.is_network(params.model.name):
+        problems.append(
+            "batch_size: 1; batch norm needs company, at least 2: raise it (10 or more is usual)"
+        )
+    if len(set(params.model.features)) < len(params.model.features):
+        problems.append("model.features: one stands there twice; name each once")
     if params.model.features and params.segment.anchor != "beat":
         problems.append(
             f"model.features: {', '.join(params.model.features)}; only beats have them: set it to "

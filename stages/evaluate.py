@@ -12,6 +12,7 @@ from retrace.learning import checkpoint
 from retrace.learning.answers import answer
 from retrace.learning.beat_scores import beat_scores
 from retrace.learning.data import load_segments
+from retrace.learning.separation import separation
 from retrace.learning.strips import examples
 from retrace.scoring.beats import record_rows
 from retrace.scoring.evaluation import evaluate
@@ -34,12 +35,13 @@ def main() -> None:
     answers = answer(model, config, segments, FILTERED / "records.csv")
     draws: dict[str, Any] = {"resamples": settings.evaluate.resamples, "seed": settings.seed}
     evaluation = evaluate(**answers.scored, **draws)
-    scores = dict(evaluation.scores)
+    scores, method = dict(evaluation.scores), settings.split.method
     if answers.unit == "beat":
-        method = settings.split.method
         scores |= beat_scores(
             answers, segments, model, config, domain, records, method=method, **draws
         )
+    elif method == "intra_patient":
+        scores["split"] = separation(segments, method).to_dict()
     shown = examples(
         answers, segments, domain, waveforms=WAVEFORMS, scalograms=SCALOGRAMS, records=records
     )

@@ -26,6 +26,8 @@ def main() -> None:
     print(summary(labels, sides, subsets))
     starts = [float(row["start"]) for row in segments]
     print(report(settings.method, sides, owners, starts, subsets))
+    if not all(row["patient_id"] for row in records):
+        print("some patients are unknown: their recordings may stand on two sides")
 
 
 if __name__ == "__main__":

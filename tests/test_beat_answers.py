@@ -297,3 +297,18 @@ def test_beats_that_their_publisher_cut_are_scored_without_recordings(tmp_path: 
     )
     assert {strip.waveform.shape for strip in strips} == {(1, 187)}
     assert all(strip.scaled and strip.seen is None for strip in strips)
+
+
+class Unlike:
+    """Answers by the one number that stands beside the waveform, which must be the likeness."""
+
+    def probabilities(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.eye(5)[np.where(X[:, -1] < 0.95, 2, 0)] * 0.9 + 0.02
+
+
+def test_detected_beats_come_with_the_features_that_the_model_asks_for() -> None:
+    config = CONFIG | {"model": CONFIG["model"] | {"features": ["likeness"]}}
+
+    (found,) = detected(cast(Model, Unlike()), config, DOMAIN, RECORDS, {"101"})
+
+    assert found.test.symbols.count("V") == RECORDS[1].symbols.count("V")

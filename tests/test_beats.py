@@ -203,3 +203,74 @@ def test_a_named_domain_is_known_by_its_numbers(name: str) -> None:
 
     assert domain.name == name
     assert replace(domain, fs=fs + 1).name is None
+
+
+def test_a_beat_that_is_left_out_still_counts_in_the_rhythm_of_its_neighbours() -> None:
+    peaks = [40, 400, 800, 1100, 1500]  # the first lies too near the start to be cut
+
+    beats = _cut(2000, peaks)
+
+    np.testing.assert_array_equal(beats.rows, [1, 2, 3, 4])
+    np.testing.assert_allclose(beats.features[:, :3], rhythm(np.array(peaks), 360.0)[1:])
+    assert beats.features[0, 0] == pytest.approx(1.0)
+
+
+def test_the_last_beat_of_kaggle125_is_left_out_and_the_one_before_completed() -> None:
+    beats = _cut(3000, [0, 900, 1800, 2700], KAGGLE, rate=125.0)
+
+    assert beats.rows.tolist() == [0, 1, 2]
+
+
+def test_each_block_of_ten_seconds_has_its_own_median() -> None:
+    # One long pause between two blocks belongs to neither.
+    peaks = [*range(0, 3400, 200), *range(4000, 7000, 200)]
+    beats = _cut(9000, peaks, KAGGLE, rate=125.0)
+
+    lasting = {int(np.flatnonzero(beat[0])[-1]) + 1 for beat in beats.windows}
+    assert lasting == {round(1.2 * 200 / 360 * 125)}
+
+
+def test_a_beat_that_is_flat_for_as_long_as_it_lasts_is_flat() -> None:
+    signal = np.random.default_rng(0).normal(size=(1, 3600)).astype(np.float32)
+    signal[:, 700:1100] = 0.5
+    peaks = np.array([0, 360, 720, 1080, 1440, 1800])
+
+    beats = cut_beats(
+        signal, 360, peaks, rate=360, samples=800, window=BeatWindow(0.0, 1.0), normalise="none"
+    )
+
+    assert beats.flat.tolist() == [2]
+
+
+def test_a_short_recording_that_is_no_window_is_named_with_the_remedy(tmp_path: Path) -> None:
+    signal = np.random.default_rng(0).uniform(size=(1, 187)).astype(np.float32)
+    record = Record("train_0", 125, ("II",), signal, label="V")
+
+    with pytest.raises(InputError, match=r"record train_0: 187 samples.*segment\.window to 1\.496"):
+        write_segments([record], tmp_path, PLAN)
+
+
+@pytest.mark.parametrize("method", ["window", "range", "record"])
+def test_a_published_beat_s_padding_is_no_signal(tmp_path: Path, method: str) -> None:
+    signal = np.random.default_rng(0).uniform(0.2, 1, (1, 187)).astype(np.float32)
+    signal[:, 120:] = 0
+    record = Record("train_0", 125, ("II",), signal, label="V")
+    plan = replace(PLAN, window=1.496, beat=KAGGLE, normalise=method)
+
+    write_segments([record], tmp_path, plan)
+
+    (beat,) = np.load(tmp_path / "X.npy")
+    assert not beat[:, 120:].any()
+    assert (beat[0, :120] != 0).sum() >= 118
+
+
+def test_a_map_that_leaves_everything_out_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none of the 1 recordings has a beat"):
+        write_segments([_record()], tmp_path, replace(PLAN, labels=dict.fromkeys("NVQ")))
+
+
+def test_beats_at_an_end_or_without_a_class_are_counted(tmp_path: Path) -> None:
+    counts = write_segments([_record()], tmp_path, PLAN)
+
+    assert counts.unused == 2  # one at the start, one Q
+    assert "2 beats at an end or without a class" in counts.summary()

@@ -208,3 +208,13 @@ def test_a_record_stands_once_in_a_data_set(tmp_path: Path) -> None:
 def test_without_a_usable_record_nothing_goes_on(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no usable record"), recordings_writer(tmp_path):
         pass
+
+
+def test_a_record_s_scale_is_taken_from_the_whole_recording() -> None:
+    recording = np.concatenate([np.zeros((1, 900)), np.ones((1, 100))], axis=1)
+    recording += 0.1 * np.random.default_rng(0).normal(size=recording.shape)
+    windows = recording[None, :, 900:].astype(np.float32)
+
+    scaled = normalised(windows, np.array([100]), recording.astype(np.float32), "record")
+
+    assert scaled.mean() > 3  # far above the recording's middle

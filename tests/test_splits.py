@@ -224,3 +224,19 @@ def test_a_class_too_rare_for_random_beats_is_named() -> None:
     owners = ["a"] * 52
     with pytest.raises(InputError, match="class F: 2 segments"):
         divide("intra_patient", labels, owners, [_record("a")], folds=5, fold=0, val=0.1, seed=1)
+
+
+def test_the_share_of_val_is_of_what_is_used() -> None:
+    _, owners, subsets = _divided("ds1_ds2", val=0.2)
+
+    used = np.array([owner not in PACED for owner in owners])
+    assert (subsets == "val").sum() == pytest.approx(0.2 * used.sum(), rel=0.1)
+
+
+def test_a_class_that_cannot_stand_in_val_is_named() -> None:
+    labels, owners, records = _mitdb(200)
+    rare = [("F" if owner == "101" and i % 200 == 0 else x)
+            for i, (x, owner) in enumerate(zip(labels, owners, strict=True))]  # fmt: skip
+
+    with pytest.raises(InputError, match="no segment of class F is left for"):
+        divide("ds1_ds2", rare, owners, records, folds=5, fold=0, val=0.1, seed=1)

@@ -10,8 +10,9 @@ from retrace.learning.checkpoint import Model, logits
 from retrace.scoring.calibration import softmax
 from retrace.scoring.ec57_recording import Recording
 from retrace.scoring.matching import Beats
-from retrace.signals.beats import BEAT_FEATURES, cut_beats
+from retrace.signals.beats import cut_beats
 from retrace.signals.domain import SignalDomain
+from retrace.signals.plan import BEAT_FEATURES
 from retrace.signals.records import Record
 from retrace.signals.rpeaks import detect
 

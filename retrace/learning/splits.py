@@ -12,6 +12,7 @@ from retrace.errors import InputError
 
 SUBSETS = ("train", "val", "test")
 UNUSED = "unused"
+_FEW = 1000  # patients; with more any choice keeps the shares
 _DRAWS = 2000  # of patients that may be left out for validation, of which the best is taken
 
 # The records of MIT-BIH that P. de Chazal, M. O'Dwyer and R. B. Reilly (IEEE Trans. Biomed. Eng. 51
@@ -59,6 +60,14 @@ def divide(
     used = np.isin(subsets, ("train", "test")).sum()
     theirs, owners = ([column[i] for i in rest.tolist()] for column in (labels, sides))
     subsets[rest] = _leave_out(theirs, owners, val * used, seed)
+    for subset in ("train", "val"):
+        held = {label for label, own in zip(labels, subsets, strict=True) if own == subset}
+        if lacking := set(theirs) - held:
+            raise InputError(
+                f"split: no segment of class {min(lacking)} is left for {subset}; every class must "
+                "stand in it: set another split.val or split.seed in params.yaml, or map the class "
+                "to another"
+            )
     return [str(subset) for subset in subsets]
 
 
@@ -102,7 +111,7 @@ def _leave_out(
     generator = np.random.default_rng(seed)
     best, nearest = np.zeros(len(names), bool), np.inf
     # A few large patients: moving one at a time, as `_deal` does, ends far from the best choice.
-    for _ in range(_DRAWS):
+    for _ in range(_DRAWS if len(names) < _FEW else 1):
         order = generator.permutation(len(names))
         sizes = counts[order].sum(axis=1).cumsum()
         chosen = order[: 1 + int(np.abs(sizes - wanted).argmin())]

@@ -86,7 +86,7 @@ def _whole(root: Path, name: str, above: tuple[str, ...] = ()) -> Any:
     if name == DEFAULT:
         return changes
     bases = changes.pop("base", DEFAULT)
-    first, *others = bases if isinstance(bases, list) else [bases]
+    first, *others = (bases or [""]) if isinstance(bases, list) else [bases]
     for base in (first, *others):
         if base in (*above, name) or not (root / "recipes" / f"{base}.yaml").is_file():
             raise InputError(
@@ -94,16 +94,15 @@ def _whole(root: Path, name: str, above: tuple[str, ...] = ()) -> Any:
                 "based on this one: correct it"
             )
     tree = _whole(root, first, (*above, name))
-    for base in others:
-        _add(root, tree, base, first)
-    _add(root, tree, name, first, changes)
+    for own, values in [*((base, _load(root, base)) for base in others), (name, changes)]:
+        if "base" in values:
+            raise InputError(
+                f"recipes/{own}.yaml: base: of the bases of {name} only the first may have one "
+                "itself: name it first"
+            )
+        if problems := list(_lay_over(tree, values, first)):
+            raise InputError("\n       ".join(f"recipes/{own}.yaml: {one}" for one in problems))
     return tree
-
-
-def _add(root: Path, tree: Any, name: str, base: str, changes: Any = None) -> None:
-    """Lay the recipe `name`, or the changes read from it, over the tree of its base."""
-    if problems := list(_lay_over(tree, _load(root, name) if changes is None else changes, base)):
-        raise InputError("\n       ".join(f"recipes/{name}.yaml: {one}" for one in problems))
 
 
 def apply(root: Path, name: str, *, force: bool = False) -> None:

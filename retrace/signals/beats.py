@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrace.signals.domain import BeatWindow
+from retrace.signals.plan import RR_COLUMNS
 from retrace.signals.resampling import resample
 from retrace.signals.scaling import lively, normalised
 
@@ -14,8 +15,6 @@ Integers = NDArray[np.int64]
 
 BLOCK = 10.0  # s, whose median RR is the length of its beats (kaggle125)
 AROUND = 5  # intervals before a beat and behind it, whose mean RR its own is compared with
-RR_COLUMNS = ("rr_previous", "rr_next", "rr_ratio")
-BEAT_FEATURES = (*RR_COLUMNS, "likeness")
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,19 @@ def cut_beats(
     if window.rr_length is not None and len(peaks):
         lasting = np.rint(window.rr_length * _median_rr(peaks, fs) * rate).astype(np.int64)
         lengths = np.clip(lasting, 1, samples)
-    rows = np.flatnonzero((starts >= 0) & (starts + lengths <= changed.shape[1]))
+    inside = (starts >= 0) & (starts + lengths <= changed.shape[1])
+    if window.rr_length is not None:
+        # As in Kaggle's set: what would reach over the end is completed, and only the last beat,
+        # after which no RR is known, is left out.
+        inside = (starts >= 0) & (np.arange(len(peaks)) < len(peaks) - 1)
+        lengths = np.minimum(lengths, np.maximum(changed.shape[1] - starts, 1))
+    rows = np.flatnonzero(inside)
     starts, lengths = starts[rows], lengths[rows]
     padded = np.pad(changed, ((0, 0), (0, samples)))
     views = np.lib.stride_tricks.sliding_window_view(padded, samples, axis=1)
     windows = np.ascontiguousarray(views[:, starts].swapaxes(0, 1))
-    alive = lively(windows)
     windows *= np.arange(samples) < lengths[:, None, None]
+    alive = lively(windows, lengths)
     windows, lengths, kept = windows[alive], lengths[alive], rows[alive]
     features = np.column_stack([rhythm(peaks, fs)[kept], likeness(windows)])
     windows = normalised(windows, lengths, changed, normalise)

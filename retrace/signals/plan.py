@@ -6,6 +6,10 @@ from typing import Literal
 
 from retrace.signals.domain import BeatWindow
 
+# What a model may ask for beside the waveform of a beat, see `signals.beats`.
+RR_COLUMNS = ("rr_previous", "rr_next", "rr_ratio")
+BEAT_FEATURES = (*RR_COLUMNS, "likeness")
+
 
 @dataclass(frozen=True)
 class Plan:

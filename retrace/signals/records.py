@@ -75,12 +75,14 @@ class Record:
 
 def _rows(record_id: str, leads: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Where the wanted leads stand among `leads`."""
-    rows = []
+    rows: list[int] = []
     for item in wanted:
-        found = [name for name in item.split("|") if name in leads]
+        taken = [leads[row] for row in rows]
+        found = [name for name in item.split("|") if name in leads and name not in taken]
         if not found:
+            beside = f" beside {', '.join(taken)}" if taken else ""
             raise InputError(
-                f"record {record_id}: no lead {item.replace('|', ' or ')}; it has "
+                f"record {record_id}: no lead {item.replace('|', ' or ')}{beside}; it has "
                 f"{', '.join(leads)}: name one of these under datasets in params.yaml"
             )
         rows.append(leads.index(found[0]))

@@ -8,9 +8,15 @@ from numpy.typing import NDArray
 FLAT = 0.01
 
 
-def lively(windows: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which windows (k, leads, samples), in mV, have a signal in every lead: (k,)."""
-    return np.asarray((np.ptp(windows, axis=-1) >= FLAT).all(axis=-1))
+def lively(windows: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which windows (k, leads, samples), in mV, have a signal in every lead: (k,).
+
+    lengths: (k,) samples that are signal; what lies behind them is not looked at.
+    """
+    inside = np.arange(windows.shape[-1]) < lengths[:, None, None]
+    low = np.where(inside, windows, np.inf).min(axis=-1)
+    high = np.where(inside, windows, -np.inf).max(axis=-1)
+    return np.asarray((high - low >= FLAT).all(axis=-1))
 
 
 def normalised(

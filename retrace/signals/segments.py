@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from retrace.errors import InputError
 from retrace.files import CsvWriter, NpyWriter
-from retrace.signals.beats import BEAT_FEATURES, cut_beats
-from retrace.signals.plan import Plan
+from retrace.signals.beats import cut_beats
+from retrace.signals.plan import BEAT_FEATURES, Plan
 from retrace.signals.records import BEATS, Record
 from retrace.signals.resampling import resample
 from retrace.signals.rpeaks import detect
@@ -21,6 +21,7 @@ from retrace.signals.scaling import lively, normalised
 
 SEGMENT_COLUMNS = ("segment_id", "record_id", "patient_id", "start", "label")
 BEAT_COLUMNS = ("sample", "symbol", *BEAT_FEATURES)
+SHORTEST = 10.0  # s of a recording in which beats are looked for; less may be a beat, cut already
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Pieces:
     """The segments of one recording.
 
     starts: (k,) s. windows: (k, leads, samples). labels: k. beats: k rows of `BEAT_COLUMNS`, or
-    none. flat: how many were left out because a lead does not change. padded, short: whether the
-    recording was completed with zeros, or too short for a single segment.
+    none. flat: how many were left out because a lead does not change; unused: how many beats
+    because they lie at an end or their kind has no class. padded, short: whether the recording was
+    completed with zeros, or too short for a single segment.
     """
 
     starts: list[float]
@@ -39,6 +41,7 @@ class Pieces:
     flat: int = 0
     padded: bool = False
     short: bool = False
+    unused: int = 0
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Cutting:
     padded: int = 0
     too_short: int = 0
     flat: int = 0
+    unused: int = 0
     samples: int = 0
     fs: float = 0.0
 
@@ -59,6 +63,7 @@ class Cutting:
         self.padded += pieces.padded
         self.too_short += pieces.short
         self.flat += pieces.flat
+        self.unused += pieces.unused
         self.labels.update(str(label) for label in pieces.labels)
 
     def summary(self) -> str:
@@ -71,6 +76,7 @@ class Cutting:
             f"{total} segments of {self.samples} samples from {self.records} records: {shares}; "
             f"{self.padded} padded; left out: {self.too_short} records shorter than a window, "
             f"{self.flat} flat segments"
+            + (f", {self.unused} beats at an end or without a class" if self.unused else "")
         )
 
 
@@ -97,14 +103,38 @@ def cut(
 def pieces(record: Record, plan: Plan, rate: float) -> Pieces:
     """The segments of a filtered recording, at `rate` Hz.
 
-    A recording of anchor "beat" that is exactly one window long and has a label but no annotations
-    is a beat already, cut by its publisher.
+    With anchor "beat", a recording of one window that has a label and no annotated beat is a beat
+    already, cut by its publisher.
     """
     samples = plan.samples(rate)
-    is_beat = record.label is not None and record.fs == rate and record.signal.shape[1] == samples
-    if plan.anchor == "start" or (is_beat and not record.symbols):
+    if plan.anchor == "start":
         return _windows(record, plan, rate)
-    return _beats(record, plan, rate)
+    if record.label is None or BEATS.intersection(record.symbols):
+        return _beats(record, plan, rate)
+    seconds = record.signal.shape[1] / record.fs
+    if seconds >= SHORTEST:
+        return _beats(record, plan, rate)
+    if record.fs != rate or record.signal.shape[1] != samples:
+        raise InputError(
+            f"record {record.record_id}: {record.signal.shape[1]} samples at {record.fs:g} Hz; "
+            f"beats are looked for in recordings of at least {SHORTEST:g} s, and a beat that its "
+            f"publisher cut must be one window: set segment.window to {seconds:g} and segment.fs "
+            "to null in params.yaml"
+        )
+    return _cut_beat(record, plan)
+
+
+def _cut_beat(record: Record, plan: Plan) -> Pieces:
+    """A beat as its publisher cut it, with zeros behind it."""
+    last = np.flatnonzero(record.signal.any(axis=0))[-1:]
+    lengths = last + 1 if last.size else np.ones(1, np.int64)
+    if not lively(record.signal[None], lengths)[0]:
+        if plan.flat == "error":
+            raise _flat(record, 0.0, plan.window)
+        return Pieces([], record.signal[:0].reshape(0, *record.signal.shape), [], flat=1)
+    signal = record.signal[:, : int(lengths[0])]
+    window = normalised(record.signal[None], lengths, signal, plan.normalise)
+    return Pieces([0.0], window, [record.label])
 
 
 def _windows(record: Record, plan: Plan, rate: float) -> Pieces:
@@ -115,14 +145,14 @@ def _windows(record: Record, plan: Plan, rate: float) -> Pieces:
         )
     signal, samples = resample(record.signal, record.fs, rate), plan.samples(rate)
     starts, windows = cut(signal, samples, max(1, round(plan.hop * rate)), plan.short)
-    alive = lively(windows)
+    lengths = np.full(len(starts), min(samples, signal.shape[1]))
+    alive = lively(windows, lengths)
     if not alive.all() and plan.flat == "error":
         raise _flat(record, float(starts[np.argmin(alive)]) / rate, plan.window)
     starts, windows = starts[alive], windows[alive]
-    lengths = np.full(len(starts), min(samples, signal.shape[1]))
     return Pieces(
         [start / rate for start in starts.tolist()],
-        normalised(windows, lengths, signal, plan.normalise),
+        normalised(windows, lengths[alive], signal, plan.normalise),
         [record.label] * len(starts),
         flat=int((~alive).sum()),
         padded=signal.shape[1] < samples and len(alive) > 0,
@@ -134,7 +164,7 @@ def _beats(record: Record, plan: Plan, rate: float) -> Pieces:
     """The annotated beats, or where nothing is annotated those that are found."""
     found = [n for n, symbol in enumerate(record.symbols) if symbol in BEATS]
     peaks, symbols = record.beats[found], [record.symbols[n] for n in found]
-    if not record.symbols:
+    if not found and record.label is not None:
         peaks = detect(record.signal[0], record.fs)
         symbols = [""] * len(peaks)
     labels = _labels(record, symbols, plan.labels)
@@ -164,7 +194,7 @@ def _beats(record: Record, plan: Plan, rate: float) -> Pieces:
             for row, rr in zip(rows, beats.features[named].tolist(), strict=True)
         ],
         flat=len(beats.flat),
-        short=len(beats.rows) == 0,
+        unused=len(peaks) - len(rows) - len(beats.flat),
     )
 
 
@@ -225,6 +255,12 @@ def write_segments(recordings: Iterable[Record], folder: Path, plan: Plan) -> Cu
                     zip(found.starts, found.labels, strict=True)
                 )
             )
+    if not counts.labels.total() and plan.anchor == "beat":
+        raise InputError(
+            f"segment.anchor: beat; none of the {counts.records} recordings has a beat that can be "
+            "cut and that labels under datasets names: correct the map, or shorten segment.window "
+            "in params.yaml"
+        )
     if not counts.labels.total():
         raise InputError(
             f"segment.window: {plan.window:g} s; none of the {counts.records} recordings is that "
