@@ -7,6 +7,8 @@ from pydantic import BaseModel
 
 from retrace import registry
 
+AAMI = ("N", "S", "V", "F", "Q")
+
 if TYPE_CHECKING:
     from retrace.params import Params
 
@@ -34,6 +36,12 @@ def contradictions(params: "Params") -> list[str]:
         problems.append(
             f"datasets.{params.dataset.name}.labels: {len(params.classes)} class; a classifier "
             "needs two or more: map the labels to more"
+        )
+    strange = sorted({*params.classes} - {*AAMI}) if params.dataset.name == "mitdb" else []
+    if strange:
+        problems.append(
+            f"datasets.mitdb.labels: class {strange[0]!r}; beats are scored as AAMI classes, "
+            f"{', '.join(AAMI)}: map the symbols to these, or to null"
         )
     if "" in params.dataset_options["labels"].values():
         problems.append(

@@ -127,6 +127,7 @@ def test_the_stage_says_it_in_one_sentence_and_leaves_the_old_recordings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"dataset": {"name": "mitdb"}}
+    values["model"]["aggregate"], values["segment"]["anchor"] = "none", "beat"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     for name in ("100", "101"):
         write(tmp_path / "data/raw", name)

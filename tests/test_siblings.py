@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from retrace.runs.compare import compare
+from retrace.runs.locks import hashes
 from retrace.runs.page import readme
 from retrace.runs.publish import renew
 from retrace.runs.run import Run
@@ -28,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 def _as(one: Run, run_name: str, **model: Any) -> Run:
     """The same run with other values in the section `model`."""
     lock: Any = copy.deepcopy(one.lock)
-    for stage in ("train", "evaluate"):
+    for stage in ("train", "evaluate", "robustness"):
         lock[stage]["params"]["params.yaml"]["model"] |= model
     return replace(one, name=run_name, lock=lock)
 
@@ -93,10 +94,20 @@ def test_the_page_of_a_run_follows_when_its_sibling_is_published(root: Path) -> 
     assert "No run of this model on another split" in page.read_text()
 
     keep(root, replace(INTER, name="newer_patients"))
+    md5 = hashes(INTRA.lock["train"], "outs")["models/checkpoint"]
+    (root / "store/files/md5" / md5[:2]).mkdir(parents=True)
+    (root / "store/files/md5" / md5[:2] / md5[2:]).touch()
     renew(root, INTRA)
 
     assert "| score | intra_patient INTRA-PATIENT | ds1_ds2 |" in page.read_text()
-    assert "retrace recipe random_beats --trained" in page.read_text()  # small: it is in the store
+    assert "retrace recipe random_beats --trained" in page.read_text()  # it is in the store
+
+
+def test_the_page_of_a_run_whose_model_was_kept_out_gives_its_hash(root: Path) -> None:
+    renew(root, INTRA)
+
+    text = (root / "recipes/random_beats/README.md").read_text()
+    assert "--trained" not in text and INTRA.cost["weights_sha256"] in text
 
 
 def test_the_table_of_all_runs_has_one_line_a_run_with_the_siblings_adjacent(root: Path) -> None:

@@ -7,7 +7,14 @@ from retrace.runs import recipes
 from retrace.runs.run import Run
 from retrace.runs.siblings import beside
 from retrace.runs.words import duration, markdown
-from retrace.scoring.tables import cell, ec57_headline, ec57_records, ec57_reports, table
+from retrace.scoring.tables import (
+    cell,
+    ec57_headline,
+    ec57_records,
+    ec57_reports,
+    ec57_subgroups,
+    table,
+)
 
 
 def readme(root: Path, name: str, run: Run, too_large: float | None) -> str:
@@ -62,6 +69,11 @@ def _of_beats(root: Path, run: Run) -> list[str]:
         "All reports, gross: sensitivity (Se), PPV and false-positive rate (FPR), macro-F1. "
         "Convention `bxb` counts escape beats (e, j) as S, `papers` as N.",
         markdown(ec57_reports(run.scores)),
+        *(
+            ["By sex and age, in the first of these reports:", markdown(people)]
+            if (people := ec57_subgroups(run.scores))
+            else []
+        ),
         "Each record: its beats, and its figures in the first of these reports.",
         markdown(ec57_records(run.scores)),
     ]
@@ -70,11 +82,12 @@ def _of_beats(root: Path, run: Run) -> list[str]:
 def _robustness(run: Run) -> list[str]:
     """What is left of the score under noise, and where the signal is not what it should be."""
     rows = run.robustness["rows"]
-    score = "f1_macro_nsv" if "f1_macro_nsv" in rows[0] else "f1_macro"
-    shown = [["condition", "SNR in dB", score, "f1_macro against clean"]]
+    more = ["f1_macro_nsv"] if "f1_macro_nsv" in rows[0] else []
+    shown = [["condition", "SNR in dB", "f1_macro", "against clean", *more]]
     for row in rows:
         snr = "" if row["snr_db"] is None else str(row["snr_db"])
-        shown.append([row["condition"], snr, cell(row[score]), cell(row["difference"])])
+        scores = (cell(row[name]) for name in ("f1_macro", "difference", *more))
+        shown.append([row["condition"], snr, *scores])
     notes = "\n".join(f"- {note}" for note in run.robustness["notes"])
     return ["## Robustness", markdown(shown), notes, "![Robustness](robustness.png)"]
 

@@ -10,7 +10,7 @@ from retrace.runs import locks, recipes, run
 from retrace.runs.run import WORKSPACE, Run
 from retrace.runs.siblings import beside
 from retrace.runs.words import columns
-from retrace.scoring.tables import ec57_headline, ec57_reports, table
+from retrace.scoring.tables import ec57_headline, ec57_reports, ec57_subgroups, table
 
 
 def summary(root: Path) -> str:
@@ -59,7 +59,11 @@ def _of_beats(root: Path, last: Run) -> list[str]:
     if last.scores["ec57"]:
         notes = next(iter(last.scores["ec57"].values()))["notes"]
         parts += [columns(ec57_headline(last.scores)), "\n".join(notes)]
-        parts += ["Gross, of every report\n" + columns(ec57_reports(last.scores))]
+        parts += [
+            "Gross, of every report\n" + columns(ec57_reports(last.scores)),
+        ]
+        if people := ec57_subgroups(last.scores):
+            parts.append("By sex and age, first report\n" + columns(people))
     return [*parts, "\n".join([*([columns(rows)] if rows else []), reading])]
 
 

@@ -82,6 +82,21 @@ def ec57_reports(tree: Mapping[str, Any]) -> Rows:
     return rows
 
 
+def ec57_subgroups(tree: Mapping[str, Any]) -> Rows:
+    """The gross figures of women and men and of each age band, in the first report."""
+    attributes = next(iter(tree["ec57"].values()))["subgroups"] if tree.get("ec57") else {}
+    groups = {name: own for found in attributes.values() for name, own in found["groups"].items()}
+    if not groups:
+        return []
+    return [
+        ["patients", "number", *SHORT.values()],
+        *(
+            [name, str(own["counts"]["patients"]), *(cell(own["gross"][score]) for score in SHORT)]
+            for name, own in groups.items()
+        ),
+    ]
+
+
 def ec57_records(tree: Mapping[str, Any]) -> Rows:
     """The figures of each record in the headline report; none without one."""
     if not (reports := tree.get("ec57")):
