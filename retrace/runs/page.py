@@ -7,6 +7,7 @@ from retrace.runs import recipes
 from retrace.runs.run import Run
 from retrace.runs.siblings import beside
 from retrace.runs.words import duration, markdown
+from retrace.scoring.beats import HEADLINE
 from retrace.scoring.tables import (
     cell,
     ec57_headline,
@@ -60,12 +61,11 @@ def _of_beats(root: Path, run: Run) -> list[str]:
     parts = ["## The same model on another split", *([markdown(rows)] if rows else []), reading]
     if not (ec57 := run.scores["ec57"]):
         return parts
-    headline = next(iter(ec57.values()))
     return [
         *parts,
         "## By EC57",
         markdown(ec57_headline(run.scores)),
-        "\n".join(f"- {note}" for note in headline["notes"]),
+        "\n".join(f"- {note}" for note in ec57[HEADLINE]["notes"]),
         "All reports, gross: sensitivity (Se), PPV and false-positive rate (FPR), macro-F1. "
         "Convention `bxb` counts escape beats (e, j) as S, `papers` as N.",
         markdown(ec57_reports(run.scores)),

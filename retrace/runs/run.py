@@ -127,7 +127,7 @@ def published(root: Path, name: str) -> Run:
     metrics, scores, cost, environment = (
         _json(folder / f"{file}.json") for file in ("metrics", "scores", "cost", "environment")
     )
-    robustness = _robustness(folder / "robustness.json")
+    robustness = json_if_there(folder / "robustness.json")
     return Run(name, _lock(folder), metrics, scores, cost, environment, robustness)
 
 
@@ -146,11 +146,12 @@ def workspace(root: Path) -> Run:
         _json(root / "plots/test/scores.json"),
         _json(made / "cost.json") if made else {},
         _json(made / "environment.json") if made else {},
-        _robustness(root / "plots/robustness/robustness.json"),
+        json_if_there(root / "plots/robustness/robustness.json"),
     )
 
 
-def _robustness(path: Path) -> dict[str, Any]:
+def json_if_there(path: Path) -> dict[str, Any]:
+    """What a JSON file of a run holds, {} where it is not there; InputError where it is damaged."""
     return _json(path) if path.is_file() else {}
 
 

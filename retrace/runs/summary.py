@@ -1,6 +1,5 @@
 """The last page of a run: what it scored, where its plots are, and what it reproduced."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from retrace.runs import locks, recipes, run
 from retrace.runs.run import WORKSPACE, Run
 from retrace.runs.siblings import beside
 from retrace.runs.words import columns
+from retrace.scoring.beats import HEADLINE
 from retrace.scoring.tables import ec57_headline, ec57_reports, ec57_subgroups, table
 
 
@@ -22,7 +22,7 @@ def summary(root: Path) -> str:
             "plots/test/scores.json: missing; a summary needs a finished run: run dvc repro, or "
             "dvc pull for the published one"
         )
-    shown = json.loads(scores.read_text(encoding="utf-8"))
+    shown = run.json_if_there(scores)
     if not _of_last_run(root, shown):
         raise InputError(
             "plots/test/scores.json: of another run than metrics/test.json; a summary needs one "
@@ -56,10 +56,10 @@ def _of_beats(root: Path, last: Run) -> list[str]:
     """How the split was made, EC57, and the scores of the same model on another split."""
     rows, reading = beside(root, last)
     parts = [last.scores["split"]["note"]]
-    if last.scores["ec57"]:
-        notes = next(iter(last.scores["ec57"].values()))["notes"]
-        parts += [columns(ec57_headline(last.scores)), "\n".join(notes)]
+    if ec57 := last.scores["ec57"]:
         parts += [
+            columns(ec57_headline(last.scores)),
+            "\n".join(ec57[HEADLINE]["notes"]),
             "Gross, of every report\n" + columns(ec57_reports(last.scores)),
         ]
         if people := ec57_subgroups(last.scores):
@@ -69,9 +69,7 @@ def _of_beats(root: Path, last: Run) -> list[str]:
 
 def _of_last_run(root: Path, scores: Mapping[str, Any]) -> bool:
     """Whether the scores are those of which metrics/test.json is the headline."""
-    path = root / "metrics/test.json"
-    headline = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    overall = scores["overall"]
+    headline, overall = run.json_if_there(root / "metrics/test.json"), scores["overall"]
     return all(overall[name]["value"] == headline.get(name) for name in ("accuracy", "f1_macro"))
 
 

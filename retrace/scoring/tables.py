@@ -83,18 +83,16 @@ def ec57_reports(tree: Mapping[str, Any]) -> Rows:
 
 
 def ec57_subgroups(tree: Mapping[str, Any]) -> Rows:
-    """The gross figures of women and men and of each age band, in the first report."""
-    attributes = next(iter(tree["ec57"].values()))["subgroups"] if tree.get("ec57") else {}
-    groups = {name: own for found in attributes.values() for name, own in found["groups"].items()}
-    if not groups:
+    """The gross figures of women and men and of each age band, in the headline report; none where
+    nobody's sex or age is known."""
+    if not (reports := tree.get("ec57")):
         return []
-    return [
-        ["patients", "number", *SHORT.values()],
-        *(
-            [name, str(own["counts"]["patients"]), *(cell(own["gross"][score]) for score in SHORT)]
-            for name, own in groups.items()
-        ),
-    ]
+    rows = [["patients", "number", *SHORT.values()]]
+    for attribute in reports[HEADLINE]["subgroups"].values():
+        for name, own in attribute["groups"].items():
+            figures = (cell(own["gross"][score]) for score in SHORT)
+            rows.append([name, str(own["counts"]["patients"]), *figures])
+    return rows if len(rows) > 1 else []
 
 
 def ec57_records(tree: Mapping[str, Any]) -> Rows:
