@@ -1,7 +1,6 @@
 """Obtaining CACHET-CADB: one file in a .zip whose address does not say that it is one."""
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,17 +9,11 @@ import yaml
 from retrace.datasets.cachet_cadb import FILE
 from retrace.errors import InputError
 from retrace.sources import describe, fetch, read_sums
-from tests.publisher import SHORT, Publisher, flipped, publishing, sha256
+from tests.publisher import SHORT, Publisher, flipped, sha256
 from tests.sources import ROOT
 
 CONTENT = b"\x89HDF\r\n\x1a\n" * 500
 PLACE = "/ndownloader/files/27917358"  # a .zip in all but name
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
-    with publishing(tmp_path / "cache", monkeypatch) as server:
-        yield server
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Downloads: a bad line is borne with, and nothing half or other than published arrives."""
 
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,9 @@ import pytest
 from retrace.downloads import Patience
 from retrace.errors import InputError
 from retrace.sources import obtain
-from tests.publisher import SHORT, Publisher, publishing, self_signed, serving, sha256
+from tests.publisher import SHORT, Publisher, self_signed, serving, sha256
 
 WEIGHTS = bytes(range(256)) * 4096
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
-    with publishing(tmp_path / "cache", monkeypatch) as server:
-        yield server
 
 
 @pytest.mark.parametrize("fault", ["truncate", "stall", "500", "429", "redirect"])

@@ -1,6 +1,5 @@
 """PTB Diagnostic: Kaggle's beats or PhysioNet's recordings, whichever is there."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from retrace import params
 from retrace.datasets.ptbdb import records
 from retrace.errors import InputError
 from retrace.sources import fetch, read_sums
-from tests.publisher import SHORT, Publisher, publishing, sha256
+from tests.publisher import SHORT, Publisher, sha256
 from tests.sources import ROOT
 from tests.test_heartbeat import beats, write_csv, write_parquet
 
@@ -142,12 +141,6 @@ def test_the_classes_leave_out_what_is_null(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
 
     assert params.load(tmp_path / "params.yaml").classes == ["normal", "abnormal"]
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
-    with publishing(tmp_path / "cache", monkeypatch) as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from retrace import depot
 from retrace.errors import InputError
 from retrace.sources import copy_folder, describe, fetch, pin, read_sums
-from tests.publisher import SHORT, Publisher, flipped, publishing, sha256
+from tests.publisher import SHORT, Publisher, flipped, sha256
 
 SOURCES = Path(__file__).parents[1] / "stages"
 FILES = {
@@ -21,12 +21,6 @@ FILES = {
     "training/A1.mat": b"\x00\x01" * 900,
     "training/A2.mat": b"\x02\x03" * 700,
 }
-
-
-@pytest.fixture
-def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
-    with publishing(tmp_path / "cache", monkeypatch) as server:
-        yield server
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
