@@ -50,7 +50,7 @@ def test_every_module_that_a_stage_runs_is_a_dep(stage: str) -> None:
 
 
 @pytest.mark.parametrize("model", registry.names("models"))
-@pytest.mark.parametrize("stage", ["train", "evaluate", "robustness"])
+@pytest.mark.parametrize("stage", ["train", "export", "evaluate", "robustness"])
 def test_every_module_of_every_model_is_a_dep(
     monkeypatch: pytest.MonkeyPatch, model: str, stage: str
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sources import ROOT, imports, local_imports
+from tests.sources import ROOT, imports, local_imports, reachable
 
 LIBRARY = sorted((ROOT / "retrace").rglob("*.py"))
 ORDER = ("datasets", "signals", "learning", "models", "scoring", "runs", "deploy", "service")
@@ -16,7 +16,14 @@ MAY_KNOW = {
     "scoring": {"signals"},
     "learning": {"signals", "models", "scoring"},
     "runs": {"signals", "scoring"},
+    "deploy": {"signals", "scoring"},
 }
+# Of `deploy` the part that turns a checkpoint into ONNX, before anything is deployed.
+EXPORT = [
+    ROOT / "retrace/deploy" / f"{name}.py"
+    for name in ("export", "network_graph", "quantise", "tree_graph")
+]
+HEAVY = {"dvc", "lightning", "onnx", "pydantic", "sklearn", "torch", "xgboost", "yaml"}
 
 
 def _wing(path: Path) -> str:
@@ -30,7 +37,16 @@ def test_a_module_imports_no_wing_above_its_own(path: Path) -> None:
     known = {_wing(ROOT / module) for module in local_imports(path)} - {"", wing}
 
     if wing in MAY_KNOW:
-        assert known <= MAY_KNOW[wing]
+        assert known <= MAY_KNOW[wing] | ({"learning"} if path in EXPORT else set())
+
+
+def test_what_is_deployed_needs_nothing_that_training_needs() -> None:
+    deployed = {path for path in LIBRARY if _wing(path) == "deploy"} - set(EXPORT)
+    needed = reachable({path.relative_to(ROOT) for path in deployed}, set())
+
+    assert not needed & {path.relative_to(ROOT) for path in EXPORT}
+    for path in needed:
+        assert not {name.split(".")[0] for name in imports(ROOT / path)} & HEAVY, path
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
