@@ -1,0 +1,79 @@
+"""Segments that are ready: whether their values can be of a model's domain.
+
+Two arrays of 187 numbers may be a beat in mV, one in units of its recording and one scaled to
+0 ... 1, and a model answers any of them with confidence. Shape and rate do not tell them apart;
+their values mostly do.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrace.deploy.card import Card
+from retrace.deploy.inputs import Ready
+from retrace.errors import InputError
+from retrace.signals.apply import LARGEST
+
+# By the quartiles of its recording: MIT-BIH reaches 29, the counts of a converter hundreds.
+FARTHEST = 100.0
+CLOSE = 0.05  # how far the mean and deviation of a standardised segment may be from 0 and 1
+WORDS = {
+    "none": "mV behind the filter",
+    "record": "units of the whole recording's quartiles",
+    "window": "units of its own deviation, around 0",
+    "range": "0 to 1",
+}
+
+
+def check_ready(ready: Ready, card: Card) -> None:
+    """Refuse segments that the model's domain cannot hold, with what it takes."""
+    X, scale = ready.X, card.domain.normalise
+    form = "scalograms" if card.domain.representation else f"{card.unit}s"
+    takes = f"the model takes {form} of shape {card.shape}, in {WORDS[scale]}"
+    if card.features:
+        raise InputError(
+            f"{ready.name}: {form} alone; the model also asks for {', '.join(card.features)}, "
+            "which only a recording can tell: name the recording they were cut from"
+        )
+    if X.shape[1:] != card.shape or not len(X):
+        raise InputError(f"{ready.name}: shape {X.shape}; {takes}: cut and transform it so")
+    if why := _wrong(X, card):
+        raise InputError(
+            f"{ready.name}: {why}; {takes}: scale it so, or choose the model that was trained on it"
+        )
+
+
+def _wrong(X: NDArray[np.float32], card: Card) -> str | None:
+    """What is not of the model's domain; None where all may be."""
+    scale, filtered = card.domain.normalise, card.domain.order > 0
+    if not np.isfinite(X).all():
+        return "some values are no numbers"
+    low, high = float(X.min()), float(X.max())
+    flat = (X[..., :1] == X).all(axis=-1)
+    if card.domain.representation:
+        if low < 0:
+            return f"a magnitude of {low:.3g}, and none is below 0"
+        flat = (X == 0).all(axis=(-1, -2))
+    if flat.any():
+        return f"segment {int(flat.any(axis=tuple(range(1, flat.ndim))).argmax())} is flat"
+    bound = {"none": LARGEST, "range": 1.0}.get(scale, FARTHEST)
+    if max(-low, high) > bound * (1 + 1e-6):
+        return f"values up to {max(-low, high):.4g}"
+    if card.domain.representation:
+        return None
+    if scale == "range" and low < 0:
+        return f"values down to {low:.3g}"
+    scaled = (X.min(axis=-1) >= 0) & (X.max(axis=-1) <= 1)
+    if scale != "range" and filtered and scaled.all():
+        return "no value below 0, as in a beat that was scaled to 0 ... 1"
+    if scale == "window" and not _standardised(X).all():
+        return "mean and deviation are not 0 and 1"
+    return None
+
+
+def _standardised(X: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which leads (n, leads) have mean 0 and deviation 1, up to the zeros that complete them."""
+    behind = (X[..., ::-1] != 0).any(axis=1, keepdims=True).argmax(axis=-1)
+    length = X.shape[-1] - behind
+    mean = X.sum(axis=-1, dtype=np.float64) / length
+    deviation = np.sqrt((X.astype(np.float64) ** 2).sum(axis=-1) / length)
+    return np.asarray((np.abs(mean) < CLOSE) & (np.abs(deviation - 1) < CLOSE))
