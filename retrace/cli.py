@@ -19,6 +19,9 @@ def main(arguments: list[str] | None = None) -> None:
         "it makes no diagnosis.",
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    _add_predict(verbs)
+    listing = verbs.add_parser("list", help="the published models that predict can use")
+    listing.set_defaults(verb=lambda _: _list())
     summary = verbs.add_parser(
         "summary", help="the last run's scores, its plots, and which stages equal dvc.lock"
     )
@@ -71,15 +74,125 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _root() -> Path:
-    """The repository: the working folder or the nearest one above it with a dvc.yaml."""
+def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    predict = verbs.add_parser(
+        "predict",
+        help="what a model says of recordings: each beat or window, then a summary",
+        description="Answer recordings with a model: each beat or window, then a summary. It "
+        "supports decisions; it makes no diagnosis.",
+        epilog="Exit code 0: every recording was answered; 2: one could not be, and its sentence "
+        "says why.",
+    )
+    predict.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="a WFDB record (NAME, NAME.hea or NAME.dat), .edf, .csv or .npy file, or a folder",
+    )
+    predict.add_argument(
+        "--model",
+        metavar="NAME|FILE.onnx",
+        help="a published model (retrace list shows them) or a file; without it models/model.onnx "
+        "of the repository",
+    )
+    signal = predict.add_argument_group("the recording")
+    signal.add_argument(
+        "--fs", type=float, metavar="HZ", help="sampling rate, where the file has none (.npy, .csv)"
+    )
+    signal.add_argument(
+        "--lead", metavar="NAME", help="take this lead for the model's (several: joined by a comma)"
+    )
+    signal.add_argument(
+        "--detect",
+        action="store_true",
+        help="find the beats even where the recording has annotated ones",
+    )
+    limits = predict.add_argument_group(
+        "limits", "Both are probabilities from 0 to 1 and have no default: the clinic sets them."
+    )
+    limits.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="flag what is abnormal with at least this probability: 1 - P(N), 1 - P(NSR) or "
+        "1 - P(normal)",
+    )
+    limits.add_argument(
+        "--reject",
+        type=float,
+        metavar="P",
+        help="call uncertain, and count apart, what the model says with less than this probability",
+    )
+    output = predict.add_argument_group("the answer")
+    output.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "wfdb"),
+        default="text",
+        help="text (the default); json, one line for each recording; csv; or wfdb, annotation "
+        "files NAME.retrace that WFDB viewers open",
+    )
+    output.add_argument(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="a file instead of stdout; for wfdb a folder instead of the working folder",
+    )
+    output.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="draw the strip around what is flagged, else the beginning, with its scalogram",
+    )
+    predict.set_defaults(verb=_predict)
+
+
+def _root(instead: str = "") -> Path:
+    """The repository: the working folder or the nearest one above it with a dvc.yaml.
+
+    instead: what else the user may do where there is none.
+    """
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / "dvc.yaml").is_file():
             return folder
     raise InputError(
         f"{Path.cwd()}: no dvc.yaml here or above; this verb works on the repository: "
-        "change to its folder"
+        f"change to its folder{instead}"
     )
+
+
+def _predict(given: argparse.Namespace) -> None:
+    from retrace.deploy.command import predict
+    from retrace.deploy.judged import Limits
+
+    answered = predict(
+        given.paths,
+        _model(given.model),
+        limits=Limits(given.threshold, given.reject),
+        fs=given.fs,
+        lead=given.lead,
+        detect=given.detect,
+        form=given.format,
+        output=given.output,
+        plot=given.plot,
+    )
+    if not answered:
+        raise SystemExit(2)
+
+
+def _model(name: str | None) -> Path:
+    """A file by its path, which needs no repository; else the model that it has of that name."""
+    if name is not None and (name.endswith(".onnx") or Path(name).is_file()):
+        return Path(name)
+    from retrace.runs import models
+
+    return models.find(_root(", or name a file: --model FILE.onnx"), name)
+
+
+def _list() -> None:
+    from retrace.runs import models
+
+    print(models.listing(_root()))
 
 
 def _summary() -> None:
