@@ -72,9 +72,10 @@ def beat_run(name: str, skill: float, method: str, **params: Any) -> Run:
     base = run.published(ROOT, "synthetic")
     lock: Any = copy.deepcopy(base.lock)
     lock["split"]["params"]["params.yaml"]["split"]["method"] = method
+    lock["export"]["params"]["params.yaml"]["split"]["method"] = method
     lock["evaluate"]["params"]["params.yaml"]["split.method"] = method
     lock["split"]["outs"][0]["md5"] = method
-    for stage in ("train", "evaluate", "robustness"):
+    for stage in ("train", "export", "evaluate", "robustness"):
         lock[stage]["params"]["params.yaml"] |= params
     stamp = "intra-patient" if method == "intra_patient" else None
     found = evaluated(skill)

@@ -20,7 +20,8 @@ PUBLISHED = run.published(ROOT, "synthetic")
 def _other(params: dict[str, Any], **hashes: str) -> Run:
     """A run named `other`, with other params of train and other hashes of outs."""
     lock: Any = copy.deepcopy(PUBLISHED.lock)
-    lock["train"]["params"]["params.yaml"] |= params
+    for stage in ("train", "export"):
+        lock[stage]["params"]["params.yaml"] |= params
     for stage, md5 in hashes.items():
         lock[stage]["outs"][0]["md5"] = md5
     return replace(PUBLISHED, name="other", lock=lock)

@@ -89,7 +89,9 @@ def test_the_store_stays_small_and_holds_published_runs_alone() -> None:
 def test_a_pull_finds_every_output_of_the_default_run() -> None:
     objects = _objects()
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    in_git = {"metrics/train/metrics.json", "metrics/train/plots", "metrics/test.json"}
+    in_git = {
+        f"metrics/{path}" for path in ("train/metrics.json", "train/plots", "export.json", "test.json")
+    }
     lock = _lock(ROOT / "dvc.lock")
     outs = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
 

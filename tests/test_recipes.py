@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from retrace import params
+from retrace import params, registry
 from retrace.errors import InputError
 from retrace.runs import advice, recipes
 from tests.scratch import commit_all
@@ -149,10 +149,26 @@ def test_all_mistakes_of_a_recipe_are_named_at_once(repo: Path) -> None:
     assert all(key in str(error.value) for key in ("foo:", "train.bar:", "train.score:"))
 
 
-@pytest.mark.parametrize("name", ["fas", "../params", "synthetic.yaml"])
-def test_an_unknown_recipe_is_answered_with_the_known_ones(repo: Path, name: str) -> None:
-    with pytest.raises(InputError, match="unknown; there are fast, synthetic"):
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("fas", r"did you mean fast\?"),
+        ("synthetic.yaml", r"did you mean synthetic\?"),
+        ("../params", "there are fast, synthetic: name one"),
+    ],
+)
+def test_an_unknown_recipe_is_answered_with_what_it_may_have_meant(
+    repo: Path, name: str, answer: str
+) -> None:
+    with pytest.raises(InputError, match=f"unknown; {answer}"):
         recipes.apply(repo, name)
+
+
+@pytest.mark.parametrize("data", ["mitdb_ds1_ds2", "mitdb_intra_patient", "heartbeat", "ptbdb"])
+def test_every_model_of_waveforms_has_its_recipe_on_every_data_set_of_beats(data: str) -> None:
+    models = [name for name in registry.names("models") if name != "efficientnet"]
+
+    assert {f"{data}_{name}" for name in models} <= set(recipes.names(ROOT))
 
 
 def test_unsaved_edits_are_not_replaced_unless_forced(repo: Path) -> None:

@@ -2,16 +2,25 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
 
 from retrace import cli
 from retrace.errors import InputError
-from retrace.runs import locks
+from retrace.runs import disk, locks, models
+from retrace.runs.compare import compare
 from retrace.runs.publish import publish
+from retrace.runs.verify import verify
+from tests.publisher import flipped
 from tests.scratch import SMALL, change_params, commit_all, copy_repository, dvc, run
 
 LOCK = """
@@ -61,6 +70,8 @@ def test_a_stage_that_has_not_run_is_named() -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the default recipe; tests leave it as they found it."""
     folder = copy_repository(tmp_path_factory.mktemp("finished") / "repo")
+    for pointer in folder.glob("recipes/*/*.dvc"):  # their store is not copied
+        pointer.unlink()
     change_params(folder, SMALL)
     (folder / "recipes/synthetic.yaml").write_bytes((folder / "params.yaml").read_bytes())
     commit_all(folder)
@@ -79,6 +90,7 @@ def again(finished: Path) -> Path:
     run(folder, "retrace", "recipe", "again")
     dvc(folder, "repro")
     run(folder, "retrace", "publish", "again")
+    (folder / "recipes/again/rr_baseline.json").write_text("{}")  # as a benchmark leaves it
     commit_all(folder)
     return folder
 
@@ -116,35 +128,65 @@ def test_the_page_of_a_run_has_its_scores_with_intervals_and_the_baseline(again:
         assert (again / "recipes/again" / image).is_file()
 
 
-def test_of_another_recipe_the_model_alone_is_stored(again: Path) -> None:
-    lock = locks.parse((again / "recipes/again/dvc.lock").read_text())
-    stored = {path.parent.name + path.name for path in _store(again)}
+def _stored(folder: Path) -> set[str]:
+    """The outputs of the run `again` that are in the store."""
+    outs = locks.outs(locks.parse((folder / "recipes/again/dvc.lock").read_text()))
+    stored = {path.parent.name + path.name for path in _store(folder)}
+    return {path for path, md5 in outs.items() if md5 in stored}
 
-    assert locks.hashes(lock["train"], "outs")["models/checkpoint"] in stored
-    assert locks.hashes(lock["fetch"], "outs")["data/raw"] not in stored
+
+def test_of_another_recipe_the_model_alone_is_stored(again: Path) -> None:
+    assert _stored(again) == {"models/checkpoint", "models/model.onnx", "plots/train"}
 
 
 @pytest.fixture(scope="module")
-def clone(again: Path) -> Path:
-    """A clone with the default recipe and no run."""
+def clone(again: Path) -> tuple[Path, str]:
+    """A clone that had the default recipe and no run, and what it said as it followed the page."""
     folder = again.parent / "clone"
     run(again.parent, "git", "clone", "-q", str(again), str(folder))
     run(folder, "retrace", "recipe", "synthetic")
     (folder / "dvc.lock").unlink()
-    return folder
+    _, (onnx, _), trained = _shell_blocks(folder / "recipes/again/README.md")
+    return folder, "".join(run(folder, "sh", "-c", line) for line in (onnx, *trained))
 
 
-def test_a_clone_that_follows_the_page_rebuilds_all_but_the_training(clone: Path) -> None:
-    rebuild, pull = _shell_blocks(clone / "recipes/again/README.md")
+def test_a_clone_that_follows_the_page_rebuilds_all_but_the_training(
+    clone: tuple[Path, str],
+) -> None:
+    folder, said = clone
 
-    said = "".join(run(clone, "sh", "-c", line) for line in pull)
-
-    weights = (clone / "models/checkpoint/weights.safetensors").read_bytes()
-    cost = json.loads((clone / "recipes/again/cost.json").read_text())
+    weights = (folder / "models/checkpoint/weights.safetensors").read_bytes()
+    cost = json.loads((folder / "recipes/again/cost.json").read_text())
     assert hashlib.sha256(weights).hexdigest() == cost["weights_sha256"]
     assert "Running stage 'cwt'" in said and "Running stage 'train'" not in said
     assert "verified: every stage wrote the bytes" in said
+
+
+def test_the_page_says_how_to_rebuild_the_run_and_how_to_use_its_model(again: Path) -> None:
+    rebuild, onnx, trained = _shell_blocks(again / "recipes/again/README.md")
+
     assert rebuild == ["retrace recipe again", "dvc repro", "retrace verify again"]
+    assert onnx == [
+        "dvc pull recipes/again/model.onnx",
+        "retrace predict --model again RECORDING",
+    ]
+    assert trained == ["retrace recipe again --trained", *rebuild[1:]]
+
+
+def test_the_model_that_a_clone_pulls_is_the_one_that_the_run_wrote(
+    again: Path, clone: tuple[Path, str]
+) -> None:
+    pulled = models.find(clone[0], "again")
+
+    assert pulled.read_bytes() == (again / "models/model.onnx").read_bytes()
+    assert "again" in models.listing(clone[0])
+    assert run(clone[0], "git", "status", "--porcelain", "recipes") == ""
+
+
+def test_a_pulled_run_that_is_published_again_changes_nothing(clone: tuple[Path, str]) -> None:
+    publish(clone[0], "again")
+
+    assert run(clone[0], "git", "status", "--porcelain", "recipes", "store") == ""
 
 
 @pytest.fixture
@@ -242,7 +284,145 @@ def test_a_run_that_is_not_the_published_one_ends_with_exit_code_1(
     assert "not verified: split" in capsys.readouterr().out
 
 
-def test_the_run_of_another_recipe_cannot_be_verified(
+@pytest.fixture
+def planted(again: Path, tmp_path: Path) -> Path:
+    """The finished run without what is not its own, to be harmed."""
+    folder = tmp_path / "planted"
+    shutil.copytree(again, folder, ignore=shutil.ignore_patterns(".git", "cache", "store"))
+    return folder
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def _flip_a_bit(root: Path) -> None:
+    path = next((root / "data/raw").rglob("*.dat"))
+    before = path.stat()
+    path.write_bytes(flipped(path.read_bytes()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a failing disk does it
+
+
+def _swap_checkpoint(root: Path) -> None:
+    weights = root / "models/checkpoint/weights.safetensors"
+    state = load_file(weights)
+    save_file({name: np.array(-value) for name, value in state.items()}, weights)
+
+
+def _swap_onnx(root: Path) -> None:
+    (root / "models/model.onnx").write_bytes(b"of another run")
+
+
+def _edit_metrics(root: Path) -> None:
+    path = root / "metrics/test.json"
+    scores = json.loads(path.read_text())
+    own = json.loads((root / "recipes/again/scores.json").read_text())["overall"]["accuracy"]
+    path.write_text(json.dumps(scores | {"accuracy": own["high"]}))  # inside its interval
+
+
+def _edit_split(root: Path) -> None:
+    _replace(root / "data/split.csv", "test", "train")
+
+
+def _lose_a_file(root: Path) -> None:
+    next((root / "data/waveforms").iterdir()).unlink()
+
+
+def _change_a_rate(root: Path) -> None:
+    _replace(root / "params.yaml", "\nlr: 0.003", "\nlr: 0.004")
+
+
+def _change_the_filter(root: Path) -> None:
+    _replace(root / "params.yaml", "  high: 50", "  high: 40")
+
+
+@pytest.mark.parametrize(
+    ("plant", "stages", "what"),
+    [
+        (_flip_a_bit, "fetch", "data/raw (changed since the stage wrote it)"),
+        (_lose_a_file, "segment", "data/waveforms (changed since the stage wrote it)"),
+        (_edit_split, "split", "data/split.csv (changed since the stage wrote it)"),
+        (_swap_checkpoint, "train", "models/checkpoint (changed since the stage wrote it)"),
+        (_swap_onnx, "export", "models/model.onnx (changed since the stage wrote it)"),
+        (_edit_metrics, "evaluate", "metrics/test.json (changed since the stage wrote it)"),
+        (_change_a_rate, "train, export", "param lr"),
+        (_change_the_filter, "bandpass, segment, export, robustness", "param bandpass.high"),
+    ],
+)
+def test_a_planted_difference_is_named_with_its_stage_and_no_other(
+    planted: Path, plant: Callable[[Path], None], stages: str, what: str
+) -> None:
+    plant(planted)
+
+    judgement = verify(planted, "again")
+
+    rows = [line.split(maxsplit=1) for line in judgement.lines[0].splitlines()]
+    different = {name: said for name, said in rows if said.startswith("different")}
+    assert judgement.status == 1
+    assert different == dict.fromkeys(stages.split(", "), f"different: {what}")
+
+
+def _commit(root: Path) -> None:
+    """What `dvc commit` does: dvc.lock takes what is found."""
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    for stage in lock["stages"].values():
+        for item in (*stage["deps"], *stage["outs"]):
+            item["md5"] = disk.md5(root / item["path"])
+    (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+
+
+@pytest.mark.parametrize(
+    ("plant", "stage", "what"),
+    [
+        (_swap_checkpoint, "train", "models/checkpoint (not the model that was scored)"),
+        (_edit_metrics, "evaluate", "metrics/test.json (not the scores that the stage wrote"),
+        (_swap_onnx, "export", "models/model.onnx (not made from models/checkpoint)"),
+        (_flip_a_bit, "fetch", "data/raw"),
+    ],
+)
+def test_a_planted_difference_is_named_though_it_was_committed_to_dvc(
+    planted: Path, plant: Callable[[Path], None], stage: str, what: str
+) -> None:
+    plant(planted)
+    _commit(planted)
+
+    judgement = verify(planted, "again")
+
+    rows = dict(line.split(maxsplit=1) for line in judgement.lines[0].splitlines())
+    assert judgement.status == 1
+    assert rows[stage].startswith(f"different: {what}")
+    assert {name for name, said in rows.items() if said != "same"} == {stage}
+
+
+def test_without_its_data_nothing_can_be_told_of_a_run(planted: Path) -> None:
+    shutil.rmtree(planted / "data")
+
+    judgement = verify(planted, "again")
+
+    assert judgement.status == 2
+    assert "cannot be told: " in judgement.lines[-1] and "run dvc repro" in judgement.lines[-1]
+    assert "not run: data/raw is missing" in judgement.lines[0]
+
+
+def test_code_that_changed_since_the_run_has_to_run_first(planted: Path) -> None:
+    code = planted / "stages/split.py"
+    code.write_text(code.read_text() + "# changed\n")
+
+    judgement = verify(planted, "again")
+
+    assert judgement.status == 2 and "cannot be told: split" in judgement.lines[-1]
+
+
+def test_a_workspace_without_a_run_cannot_be_verified(planted: Path) -> None:
+    (planted / "dvc.lock").unlink()
+
+    with pytest.raises(InputError, match=r"dvc\.lock: missing.*run dvc repro"):
+        verify(planted, "again")
+
+
+def test_the_run_of_another_recipe_is_not_verified_and_its_params_are_named(
     again: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(again)
@@ -250,9 +430,29 @@ def test_the_run_of_another_recipe_cannot_be_verified(
     with pytest.raises(SystemExit) as ended:
         cli.main(["verify", "synthetic"])
 
-    assert ended.value.code == 2
-    assert "params.yaml: evaluate.resamples" in (said := capsys.readouterr().err)
+    assert ended.value.code == 1
+    assert "different: param evaluate.resamples" in (said := capsys.readouterr().out)
     assert "run retrace recipe synthetic, then dvc repro" in said
+
+
+def test_while_dvc_is_at_work_no_run_is_looked_at(again: Path, planted: Path) -> None:
+    shutil.copytree(again / ".git", planted / ".git")
+    holder = {"pid": os.getpid(), "cmd": "dvc repro"}
+    lock = planted / ".dvc/tmp/rwlock"
+    lock.write_text(json.dumps({"write": {str(planted / "data/raw"): holder}}))
+
+    for look in (lambda: verify(planted, "again"), lambda: compare(planted, ["workspace"])):
+        with pytest.raises(InputError, match=r"^dvc: another .* wait until it has ended$"):
+            look()
+
+
+def test_what_a_killed_dvc_left_behind_is_no_work(planted: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    holder = {"pid": ended.pid, "cmd": "dvc repro"}
+    (planted / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"/x": holder}}))
+
+    assert verify(planted, "again").verified
 
 
 def test_the_workspace_is_compared_with_a_published_run(
@@ -277,15 +477,42 @@ def test_a_model_too_large_for_the_store_is_published_without_its_bytes(
     folder = tmp_path / "large"
     shutil.copytree(again, folder)
     shutil.rmtree(folder / "store")
-    monkeypatch.setattr("retrace.runs.publish.MODEL_MB", 0.001)
+    monkeypatch.setattr("retrace.runs.publish.MODEL_MB", 0)
 
     publish(folder, "again")
 
     page = (folder / "recipes/again/README.md").read_text()
     cost = json.loads((folder / "recipes/again/cost.json").read_text())
     assert _store(folder) == set()
-    assert cost["weights_sha256"] in page and "too large" in page
-    assert "--trained" not in page
+    assert cost["weights_sha256"] in page and "is not in the store" in page
+    assert "--trained" not in page and "--model" not in page
+    assert not list((folder / "recipes/again").glob("model*"))
+
+
+def test_a_model_can_be_published_as_onnx_alone(again: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "onnx"
+    shutil.copytree(again, folder)
+    shutil.rmtree(folder / "store")
+
+    publish(folder, "again", checkpoint=False)
+
+    page = (folder / "recipes/again/README.md").read_text()
+    assert _stored(folder) == {"models/model.onnx"}
+    assert "--model again" in page and "--trained" not in page
+
+
+def test_a_store_that_is_full_takes_no_model(
+    again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "full"
+    shutil.copytree(again, folder)
+    shutil.rmtree(folder / "store")
+    monkeypatch.setattr("retrace.runs.publish.STORE_MB", 0.001)
+
+    with pytest.raises(InputError, match=r"at most 0\.001 MB.*--without-model"):
+        publish(folder, "again")
+
+    assert _store(folder) == set()
 
 
 def test_an_unfinished_run_is_not_published(finished: Path) -> None:
@@ -304,7 +531,7 @@ def test_an_unfinished_run_is_not_published(finished: Path) -> None:
 
 
 def test_an_unknown_recipe_is_named_with_the_known_ones(finished: Path) -> None:
-    with pytest.raises(InputError, match=r"recipe 'x': unknown; there are .*synthetic"):
+    with pytest.raises(InputError, match=r"recipe 'x': unknown; there are cachet.* lists all"):
         publish(finished, "x")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from retrace.runs.compare import compare
 from retrace.runs.locks import hashes
-from retrace.runs.page import readme
+from retrace.runs.page import CHECKPOINT, readme
 from retrace.runs.publish import renew
 from retrace.runs.run import Run
 from retrace.runs.siblings import beside, siblings, side_by_side
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 def _as(one: Run, run_name: str, **model: Any) -> Run:
     """The same run with other values in the section `model`."""
     lock: Any = copy.deepcopy(one.lock)
-    for stage in ("train", "evaluate", "robustness"):
+    for stage in ("train", "export", "evaluate", "robustness"):
         lock[stage]["params"]["params.yaml"]["model"] |= model
     return replace(one, name=run_name, lock=lock)
 
@@ -74,7 +74,7 @@ def test_without_a_sibling_that_is_said(root: Path) -> None:
 
 
 def test_the_page_of_a_run_shows_split_sibling_and_ec57(root: Path) -> None:
-    text = readme(root, "random_beats", INTRA, None)
+    text = readme(root, "random_beats", INTRA, [CHECKPOINT])
 
     assert "**INTRA-PATIENT: 8 of 8**" in text
     assert "| score | intra_patient INTRA-PATIENT | ds1_ds2 |" in text

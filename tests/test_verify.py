@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from retrace.runs import run
+from retrace.runs.disk import Found
+from retrace.runs.locks import params_of
 from retrace.runs.run import Run
 from retrace.runs.verify import judge
 from tests.sources import ROOT
@@ -115,12 +117,48 @@ def test_changed_code_and_params_that_came_later_are_named_and_decide_nothing() 
     assert "Changed since it was published: stages/cwt.py, param train.later" in said
 
 
-def test_a_stage_that_did_not_run_is_not_verified() -> None:
+def test_of_a_stage_that_did_not_run_nothing_can_be_told() -> None:
     lock = {stage: entry for stage, entry in PUBLISHED.lock.items() if stage != "cwt"}
 
-    verified, said = _said(replace(PUBLISHED, lock=lock))
+    judgement = judge(replace(PUBLISHED, lock=lock), PUBLISHED)
 
-    assert not verified and "not run" in said and "not verified: cwt" in said
+    assert judgement.status == 2 and "cannot be told: cwt: not run" in judgement.lines[-1]
+
+
+def test_a_stage_that_ran_with_other_code_has_not_run() -> None:
+    found = {"cwt": Found(why=("stages/cwt.py changed since it ran",))}
+
+    judgement = judge(PUBLISHED, PUBLISHED, found)
+
+    assert judgement.status == 2
+    assert "not run: stages/cwt.py changed since it ran" in judgement.lines[0]
+
+
+@pytest.mark.parametrize(("stage", "path"), [("cwt", "data/scalograms"), ("later", "models/x")])
+def test_what_was_changed_by_hand_is_not_verified_though_both_locks_agree(
+    stage: str, path: str
+) -> None:
+    ours: Any = {**PUBLISHED.lock, "later": {"outs": [{"path": "models/x", "md5": "0" * 32}]}}
+    found = {
+        stage: Found(changed=(f"{path} (changed)",)),
+        "train": Found(why=("data/split.csv changed",)),
+    }
+
+    judgement = judge(replace(PUBLISHED, lock=ours), PUBLISHED, found)
+
+    assert judgement.status == 1 and f"not verified: {stage}: not what the" in judgement.lines[-1]
+    assert f"different: {path} (changed)" in judgement.lines[0]
+
+
+def test_a_param_that_is_not_the_recipes_is_named_with_every_stage_that_reads_it() -> None:
+    judgement = judge(PUBLISHED, PUBLISHED, keys=["threads", "models.gru.hidden"])
+
+    rows = [line.split(maxsplit=1) for line in judgement.lines[0].splitlines()]
+    assert judgement.status == 1
+    assert {row[0] for row in rows if row[1] == "different: param threads"} == {
+        name for name, stage in PUBLISHED.lock.items() if "threads" in params_of(stage)
+    }
+    assert "read by no stage: models.gru.hidden" in "\n".join(judgement.lines)
 
 
 def test_a_model_that_was_pulled_is_not_taken_for_a_rebuilt_one() -> None:

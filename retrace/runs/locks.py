@@ -1,7 +1,7 @@
 """dvc.lock files side by side: which stages wrote the same bytes."""
 
-import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,16 @@ import yaml
 from retrace.runs.commands import at_head
 
 Lock = Mapping[str, Any]
+PARAMS = "params.yaml"
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML to which 1e-05, as DVC writes it, is the number that it is to DVC."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 @dataclass(frozen=True)
@@ -27,14 +37,18 @@ class Verdict:
     params: tuple[str, ...] = ()
     since: tuple[str, ...] = ()
 
+    @property
+    def what(self) -> tuple[str, ...]:
+        """What differs, in words."""
+        return (*self.outs, *(f"param {key}" for key in self.params))
+
     def __str__(self) -> str:
-        what = [*self.outs, *(f"param {key}" for key in self.params)]
-        return f"{self.state}: {', '.join(what)}" if what else self.state
+        return f"{self.state}: {', '.join(self.what)}" if self.what else self.state
 
 
 def parse(text: str) -> Lock:
     """The stages of a dvc.lock."""
-    stages: Lock = (yaml.safe_load(text) or {}).get("stages") or {}
+    stages: Lock = (yaml.load(text, _Loader) or {}).get("stages") or {}
     return stages
 
 
@@ -53,54 +67,40 @@ def committed(root: Path) -> tuple[Lock, str] | None:
 
 def compare(ours: Lock, theirs: Lock) -> list[Verdict]:
     """Each stage of `theirs`: whether `ours` wrote the same outs, with the same params."""
-    made = _made(theirs)
+    written = outs(theirs)
     return [
-        _verdict(stage, ours[stage], there, made) if stage in ours else Verdict(stage, "not run")
+        _verdict(stage, ours[stage], there, written) if stage in ours else Verdict(stage, "not run")
         for stage, there in theirs.items()
     ]
 
 
-def _verdict(stage: str, here: Lock, there: Lock, made: set[str]) -> Verdict:
-    outs, expected = hashes(here, "outs"), hashes(there, "outs")
+def _verdict(stage: str, here: Lock, there: Lock, written: Collection[str]) -> Verdict:
+    found, expected = hashes(here, "outs"), hashes(there, "outs")
     params, wanted = params_of(here), params_of(there)
-    other = tuple(path for path in expected if outs.get(path) != expected[path])
+    other = tuple(path for path in expected if found.get(path) != expected[path])
     changed = tuple(key for key in wanted if key not in params or params[key] != wanted[key])
     # A knob that came later, at a value that leaves the bytes as they were, harms no old run.
     later = [f"param {key}" for key in params if key not in wanted]
-    code, before = _code(here, made), _code(there, made)
+    now, then = code(here, written), code(there, written)
     other_code = [
-        path for path in sorted(code.keys() | before.keys()) if code.get(path) != before.get(path)
+        path for path in sorted(now.keys() | then.keys()) if now.get(path) != then.get(path)
     ]
     state = "different" if other or changed else "same"
     return Verdict(stage, state, other, changed, (*other_code, *later))
 
 
-def changed_code(root: Path, lock: Lock, stage: str) -> list[str]:
-    """The files of a stage's code that are not as they were when it ran."""
-    code = _code(lock[stage], _made(lock))
-    return [path for path, md5 in code.items() if _md5(root / path) != md5]
-
-
-def _code(stage: Lock, made: set[str]) -> dict[str, str]:
-    """Path and MD5 of a stage's deps that no stage writes, `made` being what they write."""
+def code(stage: Lock, written: Collection[str]) -> dict[str, str]:
+    """Path and MD5 of a stage's deps that no stage writes, `written` being what they write."""
     return {
         path: md5
         for path, md5 in hashes(stage, "deps").items()
-        if not any(path == out or path.startswith(f"{out}/") for out in made)
+        if not any(path == out or path.startswith(f"{out}/") for out in written)
     }
 
 
-def _md5(path: Path) -> str:
-    """As DVC computes it."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _made(lock: Lock) -> set[str]:
-    """The paths that the stages themselves write; every other dep is code or configuration."""
-    return {path for stage in lock.values() for path in hashes(stage, "outs")}
+def outs(lock: Lock) -> dict[str, str]:
+    """Path and MD5 of all that the stages write; every other dep is code or configuration."""
+    return {path: md5 for stage in lock.values() for path, md5 in hashes(stage, "outs").items()}
 
 
 def hashes(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
@@ -108,9 +108,15 @@ def hashes(stage: Mapping[str, Any], kind: str) -> dict[str, str]:
     return {item["path"]: item.get("md5", "") for item in stage.get(kind, [])}
 
 
+def megabytes(lock: Lock, paths: Collection[str]) -> float:
+    """How large these outs are together; 0 where no stage wrote them."""
+    outs = [out for stage in lock.values() for out in stage.get("outs", [])]
+    return sum(int(out["size"]) for out in outs if out["path"] in paths) / 1e6
+
+
 def params_of(stage: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's params by dotted key."""
-    return flat(stage.get("params", {}).get("params.yaml", {}))
+    return flat(stage.get("params", {}).get(PARAMS, {}))
 
 
 def flat(tree: Mapping[str, Any], below: str = "") -> dict[str, Any]:

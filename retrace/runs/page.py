@@ -1,9 +1,10 @@
 """The page of a published run: what it is, what it scored, and how to have it again."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from retrace import sources
-from retrace.runs import recipes
+from retrace.runs import locks, recipes
 from retrace.runs.run import Run
 from retrace.runs.siblings import beside
 from retrace.runs.words import duration, markdown
@@ -17,11 +18,14 @@ from retrace.scoring.tables import (
     table,
 )
 
+# The two forms of a trained model.
+CHECKPOINT, ONNX = "models/checkpoint", "models/model.onnx"
 
-def readme(root: Path, name: str, run: Run, too_large: float | None) -> str:
+
+def readme(root: Path, name: str, run: Run, stored: Collection[str]) -> str:
     """The page in Markdown; every figure comes from a file beside it.
 
-    too_large: MB of a model that the bundled store does not take; None where it is in there.
+    stored: which of CHECKPOINT and ONNX the bundled store has.
     """
     source = sources.describe(run.dataset, root / "stages")
     parts = [
@@ -43,7 +47,8 @@ def readme(root: Path, name: str, run: Run, too_large: float | None) -> str:
         "## Rebuild it",
         _shell(f"retrace recipe {name}", "dvc repro", f"retrace verify {name}"),
         "## Its trained model",
-        _model(name, run, too_large),
+        *([_onnx(name, run)] if ONNX in stored else []),
+        _checkpoint(name, run, CHECKPOINT in stored),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -104,18 +109,31 @@ def _cost(run: Run) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def _model(name: str, run: Run, too_large: float | None) -> str:
-    sha256 = f"SHA-256 of `models/checkpoint/weights.safetensors`:\n`{run.cost['weights_sha256']}`"
-    if too_large is not None:
-        return (
-            f"With {too_large:.0f} MB it is too large for the store in this repository: rebuild "
-            f"it, or pull it from a remote to which your team pushed it. {sha256}"
-        )
+def _onnx(name: str, run: Run) -> str:
+    """The form that answers recordings."""
+    commands = _shell(
+        f"dvc pull recipes/{name}/model.onnx", f"retrace predict --model {name} RECORDING"
+    )
     return (
-        _shell(f"retrace recipe {name} --trained", "dvc repro", f"retrace verify {name}")
-        + "\n\nWith it `dvc repro` rebuilds the data and the scores, and need not train. "
-        + "`retrace recipe synthetic --trained && dvc pull` goes back to the default run. "
-        + sha256
+        f"{commands}\n\n`model.onnx` ({locks.megabytes(run.lock, [ONNX]):.1f} MB) answers without "
+        "PyTorch and DVC, and knows what it takes: `retrace list` shows it."
+    )
+
+
+def _checkpoint(name: str, run: Run, stored: bool) -> str:
+    """The form that the pipeline goes on with."""
+    sha256 = f"SHA-256 of `models/checkpoint/weights.safetensors`:\n`{run.cost['weights_sha256']}`"
+    if not stored:
+        size = locks.megabytes(run.lock, [CHECKPOINT])
+        return (
+            f"Its checkpoint ({size:.1f} MB) is not in the store of this repository: rebuild it, "
+            f"or pull it from a remote to which your team pushed it. {sha256}"
+        )
+    commands = _shell(f"retrace recipe {name} --trained", "dvc repro", f"retrace verify {name}")
+    return (
+        f"{commands}\n\nWith its checkpoint `dvc repro` rebuilds the data and the scores, and need "
+        "not train. `retrace recipe synthetic --trained && dvc pull` goes back to the default "
+        f"run. {sha256}"
     )
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from retrace.errors import InputError
 from retrace.files import new_file, new_folder
-from retrace.runs import locks, recipes, run
-from retrace.runs.commands import at_head, dvc
+from retrace.runs import disk, recipes, run
+from retrace.runs.commands import at_head, dvc, require_rest
 
 # What train and evaluate write that DVC leaves to Git.
 CURVES, SCORES = Path("metrics/train"), Path("metrics/test.json")
@@ -21,9 +21,10 @@ def pull(root: Path, name: str, *, force: bool = False) -> list[str]:
     that have changed since: with any of them it is not skipped.
 
     Raises InputError, with everything as it was, where no run is published, its model is not in
-    the bundled store, or what would be replaced is not committed, unless `force`.
+    the bundled store, DVC is at work, or what would be replaced is not committed, unless `force`.
     """
     theirs = run.published(root, name)
+    require_rest(root)
     lock, params = root / "dvc.lock", root / "params.yaml"
     if not force and lock.is_file() and not _saved(root, lock.read_text(encoding="utf-8")):
         raise InputError(
@@ -47,7 +48,7 @@ def pull(root: Path, name: str, *, force: bool = False) -> list[str]:
             if path not in before:
                 path.unlink()
         raise
-    return locks.changed_code(root, theirs.lock, "train")
+    return disk.changed_code(root, theirs.lock, "train")
 
 
 def _fetch(root: Path, name: str) -> None:

@@ -23,6 +23,7 @@ from retrace.errors import InputError
 from retrace.files import new_file
 from retrace.runs.commands import at_head
 from retrace.runs.locks import flat
+from retrace.runs.words import meant
 
 DEFAULT = "synthetic"
 
@@ -35,7 +36,9 @@ def names(root: Path) -> list[str]:
 def known(root: Path, name: str) -> str:
     """`name` itself; raises InputError where no recipe has it."""
     if name not in names(root):
-        raise InputError(f"recipe {name!r}: unknown; there are {', '.join(names(root))}: name one")
+        raise InputError(
+            f"recipe {name!r}: unknown; {meant(name, names(root))} (retrace recipe lists all)"
+        )
     return name
 
 
@@ -57,11 +60,15 @@ def content(text: str) -> dict[str, Any]:
     return flat(tree) if isinstance(tree, Mapping) else {}
 
 
+def present(root: Path) -> dict[str, Any]:
+    """The values of the workspace's params.yaml; none where there is no such file."""
+    path = root / "params.yaml"
+    return content(_read(path)) if path.is_file() else {}
+
+
 def differing(root: Path, name: str) -> list[str]:
     """The dotted keys in which params.yaml is not that of the recipe."""
-    path = root / "params.yaml"
-    ours = content(_read(path)) if path.is_file() else {}
-    theirs = content(render(root, name))
+    ours, theirs = present(root), content(render(root, name))
     return [
         key
         for key in {**theirs, **ours}

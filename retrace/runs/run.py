@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yaml import YAMLError
+
 from retrace.errors import InputError
 from retrace.runs import locks, recipes
 from retrace.runs.commands import dvc
@@ -14,6 +16,7 @@ from retrace.runs.words import duration
 
 WORKSPACE = "workspace"
 WEIGHTS = "models/checkpoint/weights.safetensors"
+METRICS, SCORES = "metrics/test.json", "plots/test/scores.json"
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,7 @@ class Run:
     @property
     def test_part(self) -> tuple[str, ...]:
         """Hashes that are equal where two runs were scored on the same records."""
-        outs = {
-            k: v for stage in self.lock.values() for k, v in locks.hashes(stage, "outs").items()
-        }
+        outs = locks.outs(self.lock)
         return outs["data/raw"], outs["data/split.csv"]
 
     @property
@@ -128,26 +129,34 @@ def published(root: Path, name: str) -> Run:
         _json(folder / f"{file}.json") for file in ("metrics", "scores", "cost", "environment")
     )
     robustness = json_if_there(folder / "robustness.json")
-    return Run(name, _lock(folder), metrics, scores, cost, environment, robustness)
+    return Run(name, read_lock(folder), metrics, scores, cost, environment, robustness)
 
 
-def workspace(root: Path) -> Run:
-    """The run in the workspace; InputError where it is not the result of its params and code."""
-    if json.loads(dvc(root, "status", "--json")) != {}:
+def workspace(root: Path, *others: Path) -> Run:
+    """The run in the workspace; InputError where it is not the result of its params and code.
+
+    others: see `made_in`.
+    """
+    # Of the stages alone: a published model that nobody pulled is no part of the run.
+    if json.loads(dvc(root, "status", "--json", "dvc.yaml")) != {}:
         raise InputError(
             "dvc status: the workspace is not the result of its params.yaml and code; it must be "
             "a finished run: run dvc repro"
         )
-    made = made_in(root)
     return Run(
         WORKSPACE,
-        _lock(root),
-        _json(root / "metrics/test.json"),
-        _json(root / "plots/test/scores.json"),
-        _json(made / "cost.json") if made else {},
-        _json(made / "environment.json") if made else {},
+        read_lock(root),
+        _json(root / METRICS),
+        _json(root / SCORES),
+        *training(root, *others),
         json_if_there(root / "plots/robustness/robustness.json"),
     )
+
+
+def training(root: Path, *others: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cost and environment of the training that wrote the weights; empty where it was elsewhere."""
+    made = made_in(root, *others)
+    return (_json(made / "cost.json"), _json(made / "environment.json")) if made else ({}, {})
 
 
 def json_if_there(path: Path) -> dict[str, Any]:
@@ -155,17 +164,32 @@ def json_if_there(path: Path) -> dict[str, Any]:
     return _json(path) if path.is_file() else {}
 
 
-def made_in(root: Path) -> Path | None:
-    """The folder runs/<key> of the training that wrote the weights; None where it was elsewhere."""
-    written = hashlib.sha256((root / WEIGHTS).read_bytes()).hexdigest()
-    for cost in sorted((root / "runs").glob("*/cost.json")):
-        if _json(cost).get("weights_sha256") == written:
-            return cost.parent
+def made_in(root: Path, *others: Path) -> Path | None:
+    """The folder of the training that wrote the weights: runs/<key>, else one of `others`, which
+    are published runs; None where it was elsewhere, or there are no weights."""
+    written = weights(root)
+    for folder in (*sorted((root / "runs").glob("*")), *others):
+        if written and json_if_there(folder / "cost.json").get("weights_sha256") == written:
+            return folder
     return None
 
 
-def _lock(folder: Path) -> locks.Lock:
-    return locks.parse((folder / "dvc.lock").read_text(encoding="utf-8"))
+def weights(root: Path) -> str:
+    """The SHA-256 of the workspace's trained weights; "" where there are none."""
+    path = root / WEIGHTS
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def read_lock(folder: Path) -> locks.Lock:
+    """The stages of the dvc.lock in a folder; InputError where it holds no run."""
+    try:
+        return locks.parse((folder / "dvc.lock").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            "dvc.lock: missing; it says what a run wrote: run dvc repro, or restore it from Git"
+        ) from None
+    except (UnicodeDecodeError, YAMLError) as error:
+        raise InputError(f"dvc.lock: not YAML ({error}): restore it from Git") from None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Figures as people read them: aligned columns, Markdown tables, durations."""
+"""Figures and names as people read them: columns, Markdown tables, durations, likely names."""
 
+import difflib
 from collections.abc import Sequence
 
 
@@ -25,3 +26,18 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """What a mistyped or shortened name may have meant, as the end of a sentence; without a guess
+    the names there are."""
+    parts = [each for each in known if len(name) > 2 and name in each]
+    if close := parts[:4] or difflib.get_close_matches(name, known):
+        return f"did you mean {' or '.join(close)}?"
+    return f"there are {some(known)}: name one"
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """Names in a row; of many only the first, and how many more there are."""
+    more = [f"and {len(names) - most} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])
