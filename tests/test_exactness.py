@@ -90,7 +90,8 @@ def test_a_pull_finds_every_output_of_the_default_run() -> None:
     objects = _objects()
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     in_git = {
-        f"metrics/{path}" for path in ("train/metrics.json", "train/plots", "export.json", "test.json")
+        f"metrics/{path}"
+        for path in ("train/metrics.json", "train/plots", "export.json", "test.json")
     }
     lock = _lock(ROOT / "dvc.lock")
     outs = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
