@@ -21,6 +21,7 @@ setup-dev: ## the same, with what tests and linters need
 	@sh setup.sh requirements_dev.txt
 
 repro: setup ## run the whole pipeline, then print the scores
+	-@.venv/bin/dvc pull --quiet --recursive recipes # `dvc exp apply` misses models that are not there
 	.venv/bin/dvc repro
 	@.venv/bin/retrace summary
 

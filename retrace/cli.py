@@ -61,7 +61,14 @@ def main(arguments: list[str] | None = None) -> None:
     publish.add_argument(
         "--without-model", action="store_true", help="its scores alone: store/ gets nothing"
     )
-    publish.set_defaults(verb=lambda given: _publish(given.name, not given.without_model))
+    publish.add_argument(
+        "--without-checkpoint", action="store_true", help="the model as ONNX alone"
+    )
+    publish.set_defaults(
+        verb=lambda given: _publish(
+            given.name, not given.without_model, not given.without_checkpoint
+        )
+    )
     given = parser.parse_args(arguments)
     try:
         with reported(status=2):
@@ -237,8 +244,8 @@ def _verify(name: str) -> None:
 
     judgement = verify(_root(), name)
     print("\n".join(judgement.lines))
-    if not judgement.verified:
-        raise SystemExit(1)
+    if judgement.status:
+        raise SystemExit(judgement.status)
 
 
 def _compare(runs: list[str], markdown: bool) -> None:
@@ -247,10 +254,10 @@ def _compare(runs: list[str], markdown: bool) -> None:
     print(compare(_root(), runs, as_markdown=markdown))
 
 
-def _publish(name: str, model: bool) -> None:
+def _publish(name: str, model: bool, checkpoint: bool) -> None:
     from retrace.runs.publish import publish
 
-    print("\n".join(publish(_root(), name, model=model)))
+    print("\n".join(publish(_root(), name, model=model, checkpoint=checkpoint)))
 
 
 if __name__ == "__main__":

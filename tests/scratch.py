@@ -48,7 +48,8 @@ def copy_repository(folder: Path, *, keep_lock: bool = False) -> Path:
         check=True,
     ).stdout.split("\0")
     for name in filter(None, listed):
-        if name.startswith("store/") or not (ROOT / name).is_file():
+        # Nor the models that only the store holds: DVC would miss them.
+        if name.startswith("store/") or name.endswith(".onnx.dvc") or not (ROOT / name).is_file():
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)

@@ -358,6 +358,20 @@ def test_a_scalogram_is_answered_and_one_below_zero_refused(tmp_path: Path) -> N
         predictor.answer_ready(Ready("a", Path("a.npy"), -X))
 
 
+def test_a_model_of_beats_that_were_cut_by_their_publisher_takes_those_alone(
+    tmp_path: Path,
+) -> None:
+    domain = replace(KAGGLE, order=0, normalise="none", leads=())  # what recipe heartbeat_* says
+    predictor = Predictor(write_model(tmp_path / "m.onnx", domain))
+    beats, millivolts = (beats_of(replace(KAGGLE, normalise=scale)) for scale in ("range", "none"))
+
+    assert len(predictor.answer_ready(Ready("a", Path("a.npy"), beats)).samples) == len(beats)
+    with pytest.raises(InputError, match=r"a: values .*in 0 to 1"):
+        predictor.answer_ready(Ready("a", Path("a.npy"), millivolts))
+    with pytest.raises(InputError, match="a: a recording; the model was trained on beats"):
+        predictor.answer(memory(heartbeat(30, 360)))
+
+
 def test_bare_beats_are_refused_where_the_model_asks_for_features(tmp_path: Path) -> None:
     predictor = Predictor(write_model(tmp_path / "m.onnx", MITBIH, features=["rr_ratio"]))
 

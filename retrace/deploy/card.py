@@ -49,6 +49,15 @@ class Card:
         return "beat" if self.domain.anchor == "beat" else "window"
 
     @property
+    def cut(self) -> bool:
+        """Whether it knows beats only as Kaggle cut them: scaled to 0 ... 1, from no filter.
+
+        Their publisher scaled them, not the stages: of normalisation the domain says "none".
+        """
+        domain = self.domain
+        return (domain.name, domain.order, domain.normalise) == ("kaggle125", 0, "none")
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of a segment: (leads, samples) or (leads, scales, frames)."""
         leads, form = max(1, len(self.domain.leads)), self.domain.representation

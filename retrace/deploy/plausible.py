@@ -26,7 +26,7 @@ WORDS = {
 
 def check_ready(ready: Ready, card: Card) -> None:
     """Refuse segments that the model's domain cannot hold, with what it takes."""
-    X, scale = ready.X, card.domain.normalise
+    X, scale = ready.X, _scale(card)
     form = "scalograms" if card.domain.representation else f"{card.unit}s"
     takes = f"the model takes {form} of shape {card.shape}, in {WORDS[scale]}"
     if card.features:
@@ -42,9 +42,13 @@ def check_ready(ready: Ready, card: Card) -> None:
         )
 
 
+def _scale(card: Card) -> str:
+    return "range" if card.cut else card.domain.normalise
+
+
 def _wrong(X: NDArray[np.float32], card: Card) -> str | None:
     """What is not of the model's domain; None where all may be."""
-    scale, filtered = card.domain.normalise, card.domain.order > 0
+    scale, filtered = _scale(card), card.domain.order > 0
     if not np.isfinite(X).all():
         return "some values are no numbers"
     low, high = float(X.min()), float(X.max())

@@ -105,6 +105,12 @@ class Predictor:
         Raises InputError for a recording that the model cannot take, or of which no segment can be
         answered.
         """
+        if self.card.cut:
+            raise InputError(
+                f"{recording.name}: a recording; the model was trained on beats that their "
+                "publisher had cut and scaled to 0 ... 1: give it such beats (.npy), or choose a "
+                "model that was trained on recordings"
+            )
         rows = choose_leads(recording.name, recording.leads, self.card.domain, lead)
         marks = None if detect or recording.beats is None else recording.beats
         marks = marks if marks is not None and len(marks) else None
