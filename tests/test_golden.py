@@ -30,6 +30,7 @@ from retrace.learning.data import Segments, load_segments
 from retrace.learning.detected import detected
 from retrace.params import Params
 from retrace.runs import models, recipes
+from retrace.scoring.scores import aggregate
 from retrace.signals.domain import read_domain
 from retrace.signals.filters import filtered
 from retrace.signals.recordings import Recordings, recordings_writer
@@ -156,18 +157,19 @@ def test_the_probabilities_of_evaluate_are_those_of_the_predictor(run: Run, raw:
             assert found.samples.tolist() == samples
 
 
-def test_ready_segments_are_answered_as_evaluate_answers_them(run: Run, raw: Path) -> None:
-    if run.predictor.card.features:
-        pytest.skip("features stand beside its segments")
+def test_ready_segments_are_answered_as_evaluate_answers_them(run: Run) -> None:
     rows = run.segments.rows("test")
-    X = np.asarray(run.segments.X[rows], np.float32)
+    ready = Ready("a", Path("a.npy"), np.asarray(run.segments.X[rows], np.float32))
+    if run.predictor.card.features:
+        with pytest.raises(InputError, match="the model also asks for"):
+            run.predictor.answer_ready(ready)
+        return
 
-    answered = run.predictor.answer_ready(Ready("a", Path("a.npy"), X))
+    answered = run.predictor.answer_ready(ready).probabilities
 
-    if len(rows) == len(run.answers.record_ids):  # a window each
-        np.testing.assert_allclose(answered.probabilities, run.answers.probabilities, atol=CLOSE)
-    else:
-        assert answered.probabilities.shape == (len(rows), len(run.answers.classes))
+    owners = [run.segments.record_ids[row] for row in rows]
+    _, joined = aggregate(owners, answered, run.predictor.card.aggregate)
+    np.testing.assert_allclose(joined, run.answers.probabilities, atol=CLOSE)
 
 
 def stored(recipe: str, path: str, member: str | None = None) -> Path:

@@ -1,17 +1,19 @@
-"""Segments that are ready: whether their values can be of a model's domain.
+"""What a model cannot answer, and why: segments of another domain, recordings without a beat.
 
 Two arrays of 187 numbers may be a beat in mV, one in units of its recording and one scaled to
 0 ... 1, and a model answers any of them with confidence. Shape and rate do not tell them apart;
 their values mostly do.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
 from retrace.deploy.card import Card
-from retrace.deploy.inputs import Ready
+from retrace.deploy.inputs import Ready, Recording
 from retrace.errors import InputError
-from retrace.signals.apply import LARGEST
+from retrace.signals.apply import FLAT_LEAD, LARGEST
 
 # By the quartiles of its recording: MIT-BIH reaches 29, the counts of a converter hundreds.
 FARTHEST = 100.0
@@ -40,6 +42,20 @@ def check_ready(ready: Ready, card: Card) -> None:
         raise InputError(
             f"{ready.name}: {why}; {takes}: scale it so, or choose the model that was trained on it"
         )
+
+
+def unanswered(recording: Recording, card: Card, reasons: Collection[str]) -> InputError:
+    """Why a recording has not a single answer; reasons: for which its segments were left out."""
+    seconds, window = recording.samples / recording.fs, card.domain.window
+    if set(reasons) == {FLAT_LEAD}:
+        why = "a lead is flat all along; a model needs an ECG in mV: check electrodes and unit"
+    elif reasons:
+        why = f"no beat has an answer ({', '.join(sorted(reasons))}): use a longer recording"
+    elif card.unit == "beat":
+        why = f"no beat found in {seconds:g} s; a model of beats needs an ECG in mV: check both"
+    else:
+        why = f"{seconds:g} s long; the model takes windows of {window:g} s: use a longer one"
+    return InputError(f"{recording.name}: {why}")
 
 
 def _scale(card: Card) -> str:

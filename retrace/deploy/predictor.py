@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from retrace.deploy.answers import Answer
 from retrace.deploy.hours import Part, parts
 from retrace.deploy.inputs import Ready, Recording
-from retrace.deploy.plausible import check_ready
+from retrace.deploy.plausible import check_ready, unanswered
 from retrace.deploy.session import Session
 from retrace.errors import InputError
 from retrace.scoring.scores import aggregate
 from retrace.signals import quality
-from retrace.signals.apply import FLAT_LEAD, choose_leads, prepare
+from retrace.signals.apply import choose_leads, prepare
 from retrace.signals.plan import BEAT_FEATURES
 from retrace.signals.records import Record
 from retrace.signals.rpeaks import LOWEST_FS, REFRACTORY, detect
@@ -204,7 +204,7 @@ class Predictor:
         peaks = np.concatenate([one.peaks for one in found])
         probabilities = np.concatenate([one.probabilities for one in found])
         if not len(probabilities):
-            raise self._nothing(recording, left_out)
+            raise unanswered(recording, self.card, {why for _, why in left_out})
         together = None
         if self.card.aggregate != "none":
             names = [recording.name] * len(probabilities)
@@ -225,23 +225,6 @@ class Predictor:
             left_out=left_out,
             quality=tuple(row for one in found for row in one.quality),
         )
-
-    def _nothing(self, recording: Recording, left_out: tuple[tuple[int, str], ...]) -> InputError:
-        """Why a recording has not a single answer."""
-        seconds, window = recording.samples / recording.fs, self.card.domain.window
-        reasons = {why for _, why in left_out}
-        if reasons == {FLAT_LEAD}:
-            why = "a lead is flat all along; a model needs an ECG in mV: check electrodes and unit"
-        elif reasons:
-            told = ", ".join(sorted(reasons))
-            why = (
-                f"none of its {len(left_out)} beats has an answer ({told}): use a longer recording"
-            )
-        elif self.card.unit == "beat":
-            why = f"no beat found in {seconds:g} s; a model of beats needs an ECG in mV: check both"
-        else:
-            why = f"{seconds:g} s long; the model takes windows of {window:g} s: use a longer one"
-        return InputError(f"{recording.name}: {why}")
 
 
 def _softmax(logits: Floats, temperature: float) -> Floats:
