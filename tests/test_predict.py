@@ -21,9 +21,9 @@ from retrace.deploy.predictor import Predictor
 from retrace.errors import InputError
 from retrace.signals.domain import BeatWindow, SignalDomain
 from retrace.signals.records import Record
+from tests.heartbeats import MITBIH, heartbeat
+from tests.linear_model import write_model
 from tests.sources import ROOT
-from tests.test_apply import MITBIH, heartbeat
-from tests.test_predictor import write_model
 
 FS = 250.0
 AAMI = ("N", "S", "V", "F", "Q")
