@@ -46,7 +46,7 @@ def test_a_rebuild_from_nothing_gives_the_same_bytes(repo: Path) -> None:
 
     said = dvc(repo, "repro", "--no-run-cache")
 
-    assert said.count("Running stage") == 9
+    assert said.count("Running stage") == 10
     assert (repo / "dvc.lock").read_bytes() == lock
     run(repo, "git", "checkout", "--", ".")
 
@@ -230,7 +230,7 @@ refuse("connect_ex")
 
 
 @pytest.mark.parametrize(
-    "stage", ["bandpass", "segment", "cwt", "split", "train", "evaluate", "robustness"]
+    "stage", ["bandpass", "segment", "cwt", "split", "train", "export", "evaluate", "robustness"]
 )
 def test_a_stage_without_its_input_is_one_sentence(tmp_path: Path, stage: str) -> None:
     folder = copy_repository(tmp_path)
