@@ -45,7 +45,7 @@ def root(tmp_path: Path) -> Path:
     folder = tmp_path / "recipes/random_beats"
     (folder / "model.onnx").write_bytes(b"model")
     (folder / "model.onnx.dvc").write_text(
-        "outs:\n- md5: 0123\n  size: 1500000\n  path: model.onnx\n"
+        f"outs:\n- md5: {hashlib.md5(b'model').hexdigest()}\n  size: 1500000\n  path: model.onnx\n"
     )
     (folder / "model.json").write_text(json.dumps(CARD))
     (tmp_path / "recipes/idea.yaml").touch()
@@ -54,6 +54,13 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_model_is_found_by_the_name_of_its_run(root: Path) -> None:
     assert models.find(root, "random_beats") == root / "recipes/random_beats/model.onnx"
+
+
+def test_a_file_that_is_not_the_published_one_is_refused(root: Path) -> None:
+    (root / "recipes/random_beats/model.onnx").write_bytes(b"another")
+
+    with pytest.raises(InputError, match="not the file that was published: run dvc checkout"):
+        models.find(root, "random_beats")
 
 
 def test_without_a_name_the_last_run_answers(root: Path) -> None:
@@ -98,12 +105,14 @@ def test_the_list_says_what_a_model_takes_and_how_well_it_answers(root: Path) ->
         "takes": "mitbih360, rr_ratio",
         "split": "intra_patient INTRA-PATIENT",
         "accuracy": cells[6],
+        "macro-F1": cells[7],
         "MB": "1.5",
         "here": "yes",
     }
     scores = json.loads((root / "recipes/random_beats/scores.json").read_text())
-    own = scores["overall"]["accuracy"]
-    assert cells[6] == "{value:.3f} ({low:.3f} to {high:.3f})".format(**own)
+    for cell, name in zip(cells[6:8], ("accuracy", "f1_macro"), strict=True):
+        own = scores["overall"][name]
+        assert cell == "{value:.3f} ({low:.3f} to {high:.3f})".format(**own)
     assert any("such scores flatter" in line for line in rest)
 
 

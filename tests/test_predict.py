@@ -131,6 +131,17 @@ def test_of_several_inputs_the_good_ones_are_answered(
     assert said.err.count("\n") == 1
 
 
+def test_no_file_is_replaced(folder: Path, capsys: Capture) -> None:
+    there = folder / "there.txt"
+    there.write_text("kept")
+    (folder / "link").symlink_to(folder / "nowhere")
+
+    for target in (there, folder / "link", Path("/dev/null")):
+        assert _run("a.npy", "--output", str(target)) == 2
+        assert "nothing is replaced" in capsys.readouterr().err
+    assert there.read_text() == "kept"
+
+
 @pytest.mark.parametrize("form", ["text", "json", "csv", "wfdb"])
 def test_where_nothing_can_be_answered_nothing_is_written(
     folder: Path, capsys: Capture, form: str

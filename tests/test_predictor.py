@@ -167,6 +167,14 @@ def test_no_window_and_no_beat_is_lost_or_told_twice_at_a_seam(
     np.testing.assert_array_equal(answer.peaks, whole)
 
 
+def test_noise_has_no_beats(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).normal(size=(1, 20 * 360)).astype(np.float32)
+    record = replace(heartbeat(20, 360, ("MLII",)), signal=noise)
+
+    with pytest.raises(InputError, match="noisy in all of its 2 stretches of ten seconds"):
+        Predictor(write_model(tmp_path / "m.onnx", MITBIH)).answer(memory(record))
+
+
 def test_any_number_of_threads_gives_the_same_answer(tmp_path: Path) -> None:
     model = write_model(tmp_path / "m.onnx", KAGGLE)
     record = repeated(heartbeat(151, 125, ("MLII",)), 3.5)

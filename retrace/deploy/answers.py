@@ -42,6 +42,7 @@ class Answer:
     (m,) all R peaks, found or annotated; none where nobody looked. peaks_from: who marked them.
     left_out: sample and reason of each segment that got no answer. quality: start (s) and a word
     ("good", or what is wrong) for each ten seconds of the signal; empty where it is not known.
+    leads: the names of those that were looked at.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Answer:
     peaks_from: Literal["annotations", "detector", "nobody"]
     left_out: tuple[tuple[int, str], ...] = ()
     quality: tuple[tuple[float, str], ...] = ()
+    leads: tuple[str, ...] = ()
 
     @property
     def best(self) -> NDArray[np.int64]:

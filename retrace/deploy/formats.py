@@ -2,9 +2,10 @@
 
 JSON: one line, one object for each recording. Its keys:
 
-recording, statement, model (name, dataset, split, weights: SHA-256), unit ("beat", "window"),
-fs (Hz), seconds, span (s), peaks_from ("annotations", "detector", "nobody"); of segments that came
-without a recording, fs, seconds and peaks_from are null.
+recording, statement, model (name, dataset, split, weights: SHA-256, note), unit ("beat", "window"),
+leads (those that were looked at), fs (Hz), seconds, span (s), peaks_from ("annotations",
+"detector", "nobody"); of segments that came without a recording, fs, seconds and peaks_from are
+null.
 classes: {name: word}, in the order of every list of probabilities.
 threshold, reject: the limits as they were set, or null. normal: the class that is not flagged.
 summary: see `summary.summary`.
@@ -37,6 +38,7 @@ def as_json(judged: Judged, model: Mapping[str, str], first: bool = True) -> Ite
         "statement": STATEMENT,
         "model": dict(model),
         "unit": answer.unit,
+        "leads": list(answer.leads),
         "fs": answer.fs if placed else None,
         "seconds": round(answer.seconds, 6) if placed else None,
         "span": round(answer.span, 6),

@@ -22,7 +22,8 @@ _PATIENCE = 1.0  # s; what takes less needs no bar
 
 
 def check_output(form: str, output: Path | None) -> None:
-    """Refuse a folder where a file is written, and a file where a folder is."""
+    """Refuse a folder where a file is written, a file where a folder is, and any file that is there
+    already: it may be the recording itself, or a device."""
     if output is None:
         return
     if form == "wfdb":
@@ -30,6 +31,8 @@ def check_output(form: str, output: Path | None) -> None:
             raise InputError(f"--output {output}: a file, but wfdb writes to a folder: name one")
     elif output.is_dir():
         raise InputError(f"--output {output}: a folder, but {form} is one file: name it")
+    elif output.exists() or output.is_symlink():
+        raise InputError(f"--output {output}: there already; nothing is replaced: name a new file")
     above = next(folder for folder in output.absolute().parents if folder.exists())
     if not above.is_dir():
         raise InputError(f"--output {output}: {above} is a file, not a folder: choose another")

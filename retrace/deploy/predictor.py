@@ -26,6 +26,7 @@ from retrace.signals.rpeaks import LOWEST_FS, REFRACTORY, detect
 
 BATCH, NUMBERS = 64, 1 << 15  # segments at a time; of large ones fewer, with so many numbers
 THREADS = 2  # each holds an hour, which takes up to 100 MB
+UNREADABLE = 2  # stretches of ten seconds; of a single one the word may be wrong
 NO_INTERVAL = "there is no interval to another beat"
 
 Floats = NDArray[np.float64]
@@ -123,7 +124,9 @@ class Predictor:
             found.append(one)
             if progress:
                 progress(part.stop / recording.samples)
-        return self._joined(recording, found, marks)
+        answer = self._joined(recording, found, marks)
+        _check_readable(answer)
+        return replace(answer, leads=tuple(recording.leads[row] for row in rows))
 
     def answer_ready(self, ready: Ready) -> Answer:
         """The answer for segments that are cut, scaled and transformed already.
@@ -224,6 +227,18 @@ class Predictor:
             peaks_from="annotations" if marks is not None else "detector" if looked else "nobody",
             left_out=left_out,
             quality=tuple(row for one in found for row in one.quality),
+        )
+
+
+def _check_readable(answer: Answer) -> None:
+    """Refuse beats that were found where there is no ECG: a detector finds some in any noise."""
+    found = [word for _, word in answer.quality]
+    unreadable = len(found) >= UNREADABLE and "good" not in found
+    if answer.unit == "beat" and answer.peaks_from == "detector" and unreadable:
+        raise InputError(
+            f"{answer.name}: {', '.join(sorted(set(found)))} in all of its {len(found)} stretches "
+            "of ten seconds; beats are looked for in an ECG: check lead, unit and --fs, or record "
+            "again"
         )
 
 

@@ -21,13 +21,16 @@ def clock(seconds: float) -> str:
 def as_text(judged: Judged, model: Mapping[str, str], first: bool = True) -> Iterator[str]:
     """The lines of one recording, each with its line end; nothing is wrapped, so it greps.
 
-    model: name, dataset and split of what answered. first: whether no recording stands above.
+    model: name, dataset and split of what answered, and perhaps a note on it. first: whether no
+    recording stands above.
     """
     answer = judged.answer
-    span = f"{clock(answer.seconds)} at {answer.fs:g} Hz; " if judged.placed else ""
+    lead = f", lead {', '.join(answer.leads)}" if answer.leads else ""
+    span = f"{clock(answer.seconds)} at {answer.fs:g} Hz{lead}; " if judged.placed else ""
     yield "" if first else "\n"
     origin = f"trained on {model['dataset']} ({model['split']})"
-    yield f"{judged.name}: {span}model {model['name']}, {origin}\n\n"
+    yield f"{judged.name}: {span}model {model['name']}, {origin}\n"
+    yield f"{model['note']}\n\n" if model.get("note") else "\n"
     yield from _segments(judged)
     yield f"\nSummary of {judged.name}\n"
     for name, said in _lines(judged, summary(judged)):

@@ -1,6 +1,7 @@
 """Published models as ONNX: which there are, where their files lie, and what they say of
 themselves."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from retrace.errors import InputError
 from retrace.runs.words import columns, meant
 
 # Beside a published run: the model, what `dvc pull` brings it by, and its own description.
+SHOWN = ("accuracy", "f1_macro")
 FILE, POINTER, CARD = "model.onnx", "model.onnx.dvc", "model.json"
 
 
@@ -35,7 +37,19 @@ def find(root: Path, name: str | None) -> Path:
         )
     if not (folder / FILE).is_file():
         raise InputError(f"model {name}: not pulled yet: run dvc pull recipes/{name}/{FILE}")
+    if not _as_published(folder):
+        raise InputError(
+            f"model {name}: recipes/{name}/{FILE} is not the file that was published: run dvc "
+            f"checkout --force recipes/{name}/{FILE}"
+        )
     return folder / FILE
+
+
+def _as_published(folder: Path) -> bool:
+    """Whether the file has the hash that its pointer names."""
+    with (folder / FILE).open("rb") as stream:
+        digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+    return digest.hexdigest() in (folder / POINTER).read_text(encoding="utf-8")
 
 
 def listing(root: Path) -> str:
@@ -47,7 +61,8 @@ def listing(root: Path) -> str:
             "repro, or retrace publish NAME to keep it"
         )
     rows = [_row(root / "recipes" / name) for name in named]
-    header = ["model", "data set", "network", "classes", "takes", "split", "accuracy", "MB", "here"]
+    header = ["model", "data set", "network", "classes", "takes", "split"]
+    header += ["accuracy", "macro-F1", "MB", "here"]
     said = [columns([header, *rows]), ""]
     if any("INTRA" in row[5] for row in rows):
         said.append(
@@ -91,9 +106,12 @@ def _row(folder: Path) -> list[str]:
         " ".join(about["classes"]),
         _takes(about),
         f"{about['split']} {stamp}".strip(),
-        "{value:.3f} ({low:.3f} to {high:.3f})".format(**scores["overall"]["accuracy"]),
+        *(
+            "{value:.3f} ({low:.3f} to {high:.3f})".format(**scores["overall"][one])
+            for one in SHOWN
+        ),
         f"{int(size[1]) / 1e6:.1f}" if size else "",
-        "yes" if (folder / FILE).is_file() else "no",
+        ("yes" if _as_published(folder) else "damaged") if (folder / FILE).is_file() else "no",
     ]
 
 
