@@ -16,8 +16,9 @@ from safetensors.numpy import load_file, save_file
 
 from retrace import cli
 from retrace.errors import InputError
-from retrace.runs import disk, locks, models
+from retrace.runs import locks, models
 from retrace.runs.compare import compare
+from retrace.runs.hashes import md5
 from retrace.runs.publish import publish
 from retrace.runs.verify import verify
 from tests.publisher import flipped
@@ -369,7 +370,7 @@ def _commit(root: Path) -> None:
     lock = yaml.safe_load((root / "dvc.lock").read_text())
     for stage in lock["stages"].values():
         for item in (*stage["deps"], *stage["outs"]):
-            item["md5"] = disk.md5(root / item["path"])
+            item["md5"] = md5(root / item["path"])
     (root / "dvc.lock").write_text(yaml.safe_dump(lock))
 
 

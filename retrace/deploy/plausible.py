@@ -10,6 +10,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from retrace.deploy.answers import Answer
 from retrace.deploy.card import Card
 from retrace.deploy.inputs import Ready, Recording
 from retrace.errors import InputError
@@ -17,6 +18,7 @@ from retrace.signals.apply import FLAT_LEAD, LARGEST
 
 # By the quartiles of its recording: MIT-BIH reaches 29, the counts of a converter hundreds.
 FARTHEST = 100.0
+UNREADABLE = 2  # stretches of ten seconds; of a single one the word may be wrong
 CLOSE = 0.05  # how far the mean and deviation of a standardised segment may be from 0 and 1
 WORDS = {
     "none": "mV behind the filter",
@@ -56,6 +58,18 @@ def unanswered(recording: Recording, card: Card, reasons: Collection[str]) -> In
     else:
         why = f"{seconds:g} s long; the model takes windows of {window:g} s: use a longer one"
     return InputError(f"{recording.name}: {why}")
+
+
+def check_readable(answer: Answer) -> None:
+    """Refuse beats that were found where there is no ECG: a detector finds some in any noise."""
+    found = [word for _, word in answer.quality]
+    unreadable = len(found) >= UNREADABLE and "good" not in found
+    if answer.unit == "beat" and answer.peaks_from == "detector" and unreadable:
+        raise InputError(
+            f"{answer.name}: {', '.join(sorted(set(found)))} in all of its {len(found)} stretches "
+            "of ten seconds; beats are looked for in an ECG: check lead, unit and --fs, or record "
+            "again"
+        )
 
 
 def _scale(card: Card) -> str:

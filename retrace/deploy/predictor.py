@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from retrace.deploy.answers import Answer
 from retrace.deploy.hours import Part, parts
 from retrace.deploy.inputs import Ready, Recording
-from retrace.deploy.plausible import check_ready, unanswered
+from retrace.deploy.plausible import check_readable, check_ready, unanswered
 from retrace.deploy.session import Session
 from retrace.errors import InputError
 from retrace.scoring.scores import aggregate
@@ -26,7 +26,6 @@ from retrace.signals.rpeaks import LOWEST_FS, REFRACTORY, detect
 
 BATCH, NUMBERS = 64, 1 << 15  # segments at a time; of large ones fewer, with so many numbers
 THREADS = 2  # each holds an hour, which takes up to 100 MB
-UNREADABLE = 2  # stretches of ten seconds; of a single one the word may be wrong
 NO_INTERVAL = "there is no interval to another beat"
 
 Floats = NDArray[np.float64]
@@ -124,9 +123,9 @@ class Predictor:
             found.append(one)
             if progress:
                 progress(part.stop / recording.samples)
-        answer = self._joined(recording, found, marks)
-        _check_readable(answer)
-        return replace(answer, leads=tuple(recording.leads[row] for row in rows))
+        answer = self._joined(recording, found, marks, rows)
+        check_readable(answer)
+        return answer
 
     def answer_ready(self, ready: Ready) -> Answer:
         """The answer for segments that are cut, scaled and transformed already.
@@ -202,7 +201,13 @@ class Predictor:
             _quality(signal[:, part.start - part.first : part.stop - part.first], fs, part.start),
         )
 
-    def _joined(self, recording: Recording, found: list[_Found], marks: Integers | None) -> Answer:
+    def _joined(
+        self,
+        recording: Recording,
+        found: list[_Found],
+        marks: Integers | None,
+        rows: tuple[int, ...],
+    ) -> Answer:
         left_out = tuple(row for one in found for row in one.left_out)
         peaks = np.concatenate([one.peaks for one in found])
         probabilities = np.concatenate([one.probabilities for one in found])
@@ -227,18 +232,7 @@ class Predictor:
             peaks_from="annotations" if marks is not None else "detector" if looked else "nobody",
             left_out=left_out,
             quality=tuple(row for one in found for row in one.quality),
-        )
-
-
-def _check_readable(answer: Answer) -> None:
-    """Refuse beats that were found where there is no ECG: a detector finds some in any noise."""
-    found = [word for _, word in answer.quality]
-    unreadable = len(found) >= UNREADABLE and "good" not in found
-    if answer.unit == "beat" and answer.peaks_from == "detector" and unreadable:
-        raise InputError(
-            f"{answer.name}: {', '.join(sorted(set(found)))} in all of its {len(found)} stretches "
-            "of ten seconds; beats are looked for in an ECG: check lead, unit and --fs, or record "
-            "again"
+            leads=tuple(recording.leads[row] for row in rows),
         )
 
 

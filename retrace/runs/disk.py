@@ -1,13 +1,12 @@
 """What stands on disk, byte for byte, against what a dvc.lock says of it."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from retrace.runs import locks
+from retrace.runs.hashes import md5
 
 
 @dataclass(frozen=True)
@@ -17,23 +16,6 @@ class Found:
 
     changed: tuple[str, ...] = ()
     why: tuple[str, ...] = ()
-
-
-def md5(path: Path) -> str:
-    """The MD5 that DVC gives a file, or the listing of a folder; "" where there is neither.
-
-    It reads every byte: DVC's own status trusts size and time of a file that it has seen before.
-    """
-    if path.is_file():
-        with path.open("rb") as stream:
-            made = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-        return made.hexdigest()
-    if not path.is_dir():
-        return ""
-    files = {each.relative_to(path).as_posix(): each for each in path.rglob("*") if each.is_file()}
-    listing = [{"md5": md5(files[name]), "relpath": name} for name in sorted(files)]
-    text = json.dumps(listing, sort_keys=True).encode()
-    return f"{hashlib.md5(text, usedforsecurity=False).hexdigest()}.dir"
 
 
 def found(root: Path, lock: locks.Lock, params: Mapping[str, Any]) -> dict[str, Found]:

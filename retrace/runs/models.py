@@ -1,13 +1,13 @@
 """Published models as ONNX: which there are, where their files lie, and what they say of
 themselves."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 from retrace.errors import InputError
+from retrace.runs.hashes import md5
 from retrace.runs.words import columns, meant
 
 # Beside a published run: the model, what `dvc pull` brings it by, and its own description.
@@ -47,9 +47,7 @@ def find(root: Path, name: str | None) -> Path:
 
 def _as_published(folder: Path) -> bool:
     """Whether the file has the hash that its pointer names."""
-    with (folder / FILE).open("rb") as stream:
-        digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-    return digest.hexdigest() in (folder / POINTER).read_text(encoding="utf-8")
+    return md5(folder / FILE) in (folder / POINTER).read_text(encoding="utf-8")
 
 
 def listing(root: Path) -> str:
