@@ -15,7 +15,7 @@ from retrace.deploy.answers import Answer
 from retrace.deploy.hours import Part, parts
 from retrace.deploy.inputs import Ready, Recording
 from retrace.deploy.plausible import check_readable, check_ready, unanswered
-from retrace.deploy.session import Session
+from retrace.deploy.session import Network, Session
 from retrace.errors import InputError
 from retrace.scoring.scores import aggregate
 from retrace.signals import quality
@@ -59,8 +59,8 @@ class _Found:
 class Predictor:
     """A model file of the export stage, ready to answer.
 
-    path: the .onnx file. threads: so many parts of a long recording are answered at a time; the
-    answer is the same for any number.
+    model: the .onnx file, or what answers in its place, such as a server that has it. threads: so
+    many parts of a long recording are answered at a time; the answer is the same for any number.
 
     Attributes:
         card: what the model takes and answers.
@@ -69,9 +69,9 @@ class Predictor:
         InputError: the file is none of Retrace's, damaged, too large or too new.
     """
 
-    def __init__(self, path: Path, threads: int = THREADS) -> None:
+    def __init__(self, model: Path | Network, threads: int = THREADS) -> None:
         self._threads = threads
-        self._session = Session(path)
+        self._session = Session(model) if isinstance(model, Path) else model
         self.card = self._session.card
         self._columns = [BEAT_FEATURES.index(name) for name in self.card.features]
         self._batch = max(1, min(BATCH, NUMBERS // prod(self.card.shape)))

@@ -3,7 +3,7 @@
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -18,6 +18,16 @@ REMEDY = "a model must be what the export stage wrote: run dvc repro export, or 
 
 onnxruntime.set_default_logger_severity(4)  # what is wrong with a file is said in one sentence
 onnxruntime.disable_telemetry_events()
+
+
+class Network(Protocol):
+    """What answers: its card, and logits (n, classes) of a batch; several threads may ask."""
+
+    card: Card
+
+    def logits(self, X: NDArray[Any], features: NDArray[Any] | None) -> NDArray[np.float32]:
+        """Of one batch of segments X (n, *card.shape) and the k features (n, k) beside them."""
+        ...
 
 
 class Session:

@@ -1,0 +1,244 @@
+"""What the service keeps, a class for each table."""
+
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, ForeignKey, LargeBinary, String, Text, TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+ROLES = ("staff", "data_scientist", "admin")
+
+
+def new_id() -> str:
+    """32 hex digits that sort by time, so that an index grows at its end: 80 bits are random."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+def now() -> datetime:
+    """The present in UTC."""
+    return datetime.now(UTC)
+
+
+class Utc(TypeDecorator[datetime]):
+    """A time in UTC, aware on the way in and out: SQLite forgets the zone."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: object) -> datetime | None:
+        return value and value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: object) -> datetime | None:
+        return value and value.replace(tzinfo=UTC)
+
+
+class Table(DeclarativeBase):
+    """What all have in common."""
+
+    type_annotation_map: ClassVar = {datetime: Utc, dict[str, Any]: JSON, list[Any]: JSON}
+
+
+def _key() -> Mapped[str]:
+    return mapped_column(String(32), primary_key=True, default=new_id)
+
+
+def _belongs(table: str, **options: Any) -> Mapped[Any]:
+    """A row that goes with the row it belongs to."""
+    return mapped_column(ForeignKey(f"{table}.id", ondelete="CASCADE"), index=True, **options)
+
+
+class User(Table):
+    """An account. role: None until an admin gives one; until then it sees itself alone."""
+
+    __tablename__ = "users"
+    id: Mapped[str] = _key()
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    password: Mapped[str] = mapped_column(Text)  # argon2id
+    role: Mapped[str | None] = mapped_column(String(16))
+    active: Mapped[bool] = mapped_column(default=True)
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class Login(Table):
+    """A login and the chain of its refresh tokens. refresh: SHA-256 of the one that is valid."""
+
+    __tablename__ = "logins"
+    id: Mapped[str] = _key()
+    user_id: Mapped[str] = _belongs("users")
+    refresh: Mapped[str] = mapped_column(String(64))
+    created: Mapped[datetime] = mapped_column(default=now)
+    expires: Mapped[datetime]
+    revoked: Mapped[bool] = mapped_column(default=False)
+
+
+class Reset(Table):
+    """A password reset that was asked for. token: SHA-256 of what was mailed."""
+
+    __tablename__ = "resets"
+    id: Mapped[str] = _key()
+    user_id: Mapped[str] = _belongs("users")
+    token: Mapped[str] = mapped_column(String(64), unique=True)
+    expires: Mapped[datetime]
+
+
+class ApiKey(Table):
+    """A key for a machine, which acts as its user. digest: SHA-256 of the key."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = _key()
+    user_id: Mapped[str] = _belongs("users")
+    name: Mapped[str] = mapped_column(String(100))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    created: Mapped[datetime] = mapped_column(default=now)
+    expires: Mapped[datetime | None]
+
+
+class Audit(Table):
+    """Who did what; stays when the user goes, and holds neither a signal nor a secret."""
+
+    __tablename__ = "audit"
+    id: Mapped[str] = _key()
+    at: Mapped[datetime] = mapped_column(default=now, index=True)
+    user_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class Recording(Table):
+    """An uploaded recording; its files lie in HOME/recordings/ID.
+
+    person: whose it is, as the uploader names them (a pseudonym). labels: how many of each symbol,
+    where it came with annotations; None: without.
+    """
+
+    __tablename__ = "recordings"
+    id: Mapped[str] = _key()
+    user_id: Mapped[str] = _belongs("users")
+    person: Mapped[str | None] = mapped_column(String(100), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    file: Mapped[str] = mapped_column(String(200))  # the one it is opened by
+    fs: Mapped[float]
+    leads: Mapped[list[Any]]
+    samples: Mapped[int]
+    age: Mapped[float | None]
+    sex: Mapped[str | None] = mapped_column(String(8))
+    labels: Mapped[dict[str, Any] | None]
+    bytes: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    created: Mapped[datetime] = mapped_column(default=now, index=True)
+
+
+class Prediction(Table):
+    """What a model answered.
+
+    kind: "beats" (sent as numbers), "segments" (a file of them), "recording", "random". version:
+    the first 12 hex digits of its weights' SHA-256. answer: the JSON as it was given, behind zlib.
+    signal: float32 of what was sent as numbers, of `shape`. flagged: None where no rule was set.
+    """
+
+    __tablename__ = "predictions"
+    id: Mapped[str] = _key()
+    user_id: Mapped[str] = _belongs("users")
+    recording_id: Mapped[str | None] = _belongs("recordings", nullable=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    model: Mapped[str] = mapped_column(String(100))
+    version: Mapped[str] = mapped_column(String(12))
+    segments: Mapped[int]
+    flagged: Mapped[bool | None]
+    answer: Mapped[bytes] = mapped_column(LargeBinary)
+    signal: Mapped[bytes | None] = mapped_column(LargeBinary)
+    shape: Mapped[list[Any] | None]
+    truth: Mapped[str | None] = mapped_column(String(32))  # of a random row of the test part
+    created: Mapped[datetime] = mapped_column(default=now, index=True)
+
+
+class Feedback(Table):
+    """What staff say of an answer. segment: its number, None for the whole recording."""
+
+    __tablename__ = "feedback"
+    id: Mapped[str] = _key()
+    prediction_id: Mapped[str] = _belongs("predictions")
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    segment: Mapped[int | None]
+    answered: Mapped[str] = mapped_column(String(32))
+    label: Mapped[str] = mapped_column(String(32))
+    comment: Mapped[str] = mapped_column(Text, default="")
+    created: Mapped[datetime] = mapped_column(default=now, index=True)
+
+
+class Rule(Table):
+    """What the staff set for one class; a change ends the old row and writes a new one.
+
+    kind: "flag", or "uncertain" (then `segment` is the probability below which an answer is
+    uncertain, and name is "*"). segment: probability of the class from which a beat or window is
+    flagged. count, burden, run: number, share, and longest unbroken row of segments of the class
+    from which the recording is flagged. None: not set; none has a default.
+    """
+
+    __tablename__ = "rules"
+    id: Mapped[str] = _key()
+    kind: Mapped[str] = mapped_column(String(16), default="flag")
+    name: Mapped[str] = mapped_column(String(32), index=True)
+    segment: Mapped[float | None]
+    count: Mapped[int | None]
+    burden: Mapped[float | None]
+    run: Mapped[int | None]
+    user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    created: Mapped[datetime] = mapped_column(default=now)
+    ended: Mapped[datetime | None] = mapped_column(index=True)
+
+
+class Alert(Table):
+    """A flagged answer that somebody has to look at again. level: "segment" or "recording"."""
+
+    __tablename__ = "alerts"
+    id: Mapped[str] = _key()
+    prediction_id: Mapped[str] = _belongs("predictions")
+    name: Mapped[str] = mapped_column(String(32))  # the class
+    level: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str] = mapped_column(Text)
+    created: Mapped[datetime] = mapped_column(default=now, index=True)
+    seen_by: Mapped[str | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    seen: Mapped[datetime | None]
+
+
+class Mail(Table):
+    """A mail to be sent, or sent: a mail server that is down loses none."""
+
+    __tablename__ = "mails"
+    id: Mapped[str] = _key()
+    to: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(String(200))
+    body: Mapped[str] = mapped_column(Text)  # emptied once it is sent: it may hold a reset token
+    created: Mapped[datetime] = mapped_column(default=now)
+    due: Mapped[datetime | None] = mapped_column(default=now, index=True)  # None: sent, or given up
+    attempts: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    sent: Mapped[datetime | None]
+
+
+class Job(Table):
+    """Work that outlasts a request. A worker holds it until `lease`, which it renews as it works.
+
+    kind: "recording" or "training". state: queued, running, done, failed, cancelled. request: what
+    to do; result: what came of it. progress: from 0 to 1.
+    """
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = _key()
+    user_id: Mapped[str] = _belongs("users")
+    recording_id: Mapped[str | None] = _belongs("recordings", nullable=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16), default="queued", index=True)
+    request: Mapped[dict[str, Any]]
+    progress: Mapped[float] = mapped_column(default=0.0)
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None] = mapped_column(String(64))
+    lease: Mapped[datetime | None]
+    created: Mapped[datetime] = mapped_column(default=now, index=True)
+    finished: Mapped[datetime | None]
