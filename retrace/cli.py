@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from retrace.errors import InputError, reported
+from retrace.service import verbs as service
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -69,6 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
             given.name, not given.without_model, not given.without_checkpoint
         )
     )
+    service.add_serve(verbs, _root)
+    service.add_feed(verbs, _root)
     given = parser.parse_args(arguments)
     try:
         with reported(status=2):

@@ -58,6 +58,17 @@ class Card:
         return (domain.name, domain.order, domain.normalise) == ("kaggle125", 0, "none")
 
     @property
+    def note(self) -> str:
+        """What has to be known of the model beside its answers; often nothing."""
+        if self.dataset == "synthetic":
+            return "it knows virtual patients alone: what it says of a real one means nothing"
+        if self.split == "intra_patient":
+            return (
+                "INTRA-PATIENT: its published scores are of patients that it may know, and flatter"
+            )
+        return ""
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of a segment: (leads, samples) or (leads, scales, frames)."""
         leads, form = max(1, len(self.domain.leads)), self.domain.representation

@@ -49,7 +49,7 @@ def predict(
     inputs = _only(open_inputs(paths, fs), plot) if plot else open_inputs(paths, fs)
     about = {"name": card.model, "dataset": card.dataset, "split": card.split}
     about["weights"] = card.hashes.get("weights", "")
-    about["note"] = _note(card.dataset, card.split)
+    about["note"] = card.note
     whole = True
     with writer(form, output, about) as write:
         for given in inputs:
@@ -69,15 +69,6 @@ def predict(
                 print(f"error: {error}", file=sys.stderr)
                 whole = False
     return whole
-
-
-def _note(dataset: str, split: str) -> str:
-    """What has to be known of the model beside its answers; often nothing."""
-    if dataset == "synthetic":
-        return "it knows virtual patients alone: what it says of a real one means nothing"
-    if split == "intra_patient":
-        return "INTRA-PATIENT: its published scores are of patients that it may know, and flatter"
-    return ""
 
 
 def _only(

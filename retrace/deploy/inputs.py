@@ -51,11 +51,13 @@ class Recording(Protocol):
 @dataclass(frozen=True)
 class Ready:
     """Segments as a model takes them, from a .npy file: X (n, leads, samples), or (n, leads,
-    scales, frames) scalograms."""
+    scales, frames) scalograms. features: (n, k) what the model asks for beside each, where it is
+    known; a .npy file does not tell."""
 
     name: str
     path: Path
     X: NDArray[np.float32]
+    features: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

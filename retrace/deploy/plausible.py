@@ -6,6 +6,8 @@ their values mostly do.
 """
 
 from collections.abc import Collection
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +15,14 @@ from numpy.typing import NDArray
 from retrace.deploy.answers import Answer
 from retrace.deploy.card import Card
 from retrace.deploy.inputs import Ready, Recording
+from retrace.deploy.readers.common import LEADS, quoted
 from retrace.errors import InputError
-from retrace.signals.apply import FLAT_LEAD, LARGEST
+from retrace.signals.apply import FLAT_LEAD, LARGEST, domain_from
+from retrace.signals.domain import NAMED
 
 # By the quartiles of its recording: MIT-BIH reaches 29, the counts of a converter hundreds.
 FARTHEST = 100.0
+LONGEST_RR = 60.0  # s; no heart that pauses for a minute beats again by itself
 UNREADABLE = 2  # stretches of ten seconds; of a single one the word may be wrong
 CLOSE = 0.05  # how far the mean and deviation of a standardised segment may be from 0 and 1
 WORDS = {
@@ -33,17 +38,100 @@ def check_ready(ready: Ready, card: Card) -> None:
     X, scale = ready.X, _scale(card)
     form = "scalograms" if card.domain.representation else f"{card.unit}s"
     takes = f"the model takes {form} of shape {card.shape}, in {WORDS[scale]}"
-    if card.features:
+    if card.features and ready.features is None:
         raise InputError(
             f"{ready.name}: {form} alone; the model also asks for {', '.join(card.features)}, "
             "which only a recording can tell: name the recording they were cut from"
         )
     if X.shape[1:] != card.shape or not len(X):
-        raise InputError(f"{ready.name}: shape {X.shape}; {takes}: cut and transform it so")
+        swapped = sorted(X.shape[1:]) == sorted(card.shape) and len(X)
+        axes = ", the model's axes in another order" if swapped else ""
+        raise InputError(f"{ready.name}: shape {X.shape}{axes}; {takes}: cut and transform it so")
+    if ready.features is not None:
+        _check_features(ready, ready.features, card)
     if why := _wrong(X, card):
         raise InputError(
             f"{ready.name}: {why}; {takes}: scale it so, or choose the model that was trained on it"
         )
+
+
+def _check_features(ready: Ready, features: NDArray[np.float32], card: Card) -> None:
+    """Refuse what is no feature of beats: RR intervals are in s, a likeness is from -1 to 1."""
+    wanted = (len(ready.X), len(card.features))
+    if features.shape != wanted:
+        raise InputError(
+            f"{ready.name}: features of shape {features.shape}; the model takes {wanted}, "
+            f"{', '.join(card.features) or 'none'} for each segment: give these"
+        )
+    for name, values in zip(card.features, features.T, strict=True):
+        low, high = (-1.0, 1.0) if name == "likeness" else (0.0, LONGEST_RR)
+        if wrong := values[~((values >= low) & (values <= high))].tolist():  # NaN is one of them
+            raise InputError(
+                f"{ready.name}: {name} {wrong[0]:g}; it is from {low:g} to {high:g}, intervals in "
+                "s: give it so"
+            )
+
+
+def check_domain(name: str, given: object, card: Card) -> None:
+    """Refuse segments of another domain than the model's, with all that differs.
+
+    given: what domain.json beside the segments says, or the name of a domain in `NAMED`.
+    """
+    differ = _named(name, given, card) if isinstance(given, str) else _told(name, given, card)
+    if differ:
+        raise InputError(
+            f"{name}: of another signal domain than the model's: {'; '.join(differ)}: prepare the "
+            "segments so, or choose the model that was trained on such"
+        )
+
+
+def _named(name: str, given: str, card: Card) -> list[str]:
+    if given == card.domain.name:
+        return []
+    if given not in NAMED:
+        raise InputError(
+            f"{name}: domain {quoted(given)}; the named ones are {', '.join(NAMED)}: name one of "
+            "these, or give what domain.json says"
+        )
+    fs, samples, beat = NAMED[given]
+    mine = {"fs": fs, "samples": samples, "beat": asdict(beat)}
+    domain = card.domain
+    its = {"fs": domain.fs, "samples": domain.samples, "beat": domain.to_dict().get("beat")}
+    return _differences(mine, its)
+
+
+def _told(name: str, given: object, card: Card) -> list[str]:
+    try:
+        domain = domain_from(given)  # type: ignore[arg-type]
+        same, mine = domain == card.domain, domain.to_dict()
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        raise InputError(
+            f"{name}: its domain is no signal domain; it is what domain.json beside the segments "
+            "says: give that"
+        ) from None
+    return [] if same else _differences(mine, card.domain.to_dict())
+
+
+def _differences(given: dict[str, Any], wanted: dict[str, Any], above: str = "") -> list[str]:
+    """What differs between two trees, as "window 1.0, the model's is 0.52"."""
+    found = []
+    for key in wanted | given:
+        mine, its = given.get(key), wanted.get(key)
+        if isinstance(mine, dict) and isinstance(its, dict):
+            found += _differences(mine, its, f"{above}{key}.")
+        elif mine != its:
+            found.append(f"{above}{key} {_brief(mine)}, the model's is {_brief(its)}")
+    return found
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return quoted(", ".join(map(str, value[:LEADS])))
+    if isinstance(value, dict):
+        return "another one"
+    return (
+        "none" if value is None else quoted(value) if isinstance(value, str) else repr(value)[:40]
+    )
 
 
 def unanswered(recording: Recording, card: Card, reasons: Collection[str]) -> InputError:

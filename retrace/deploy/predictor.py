@@ -131,7 +131,7 @@ class Predictor:
         """The answer for segments that are cut, scaled and transformed already.
 
         Their samples are their numbers. Raises InputError for another shape than the model's, for
-        values that its domain cannot have, and where it asks for features beside a segment.
+        values that its domain cannot have, and where features that it asks for are not given.
         """
         check_ready(ready, self.card)
         domain, count = self.card.domain, len(ready.X)
@@ -143,7 +143,7 @@ class Predictor:
             samples=np.arange(count),
             span=domain.window,
             classes=self.card.classes,
-            probabilities=self.probabilities(ready.X),
+            probabilities=self.probabilities(ready.X, ready.features),
             together=None,
             peaks=np.empty(0, np.int64),
             peaks_from="nobody",

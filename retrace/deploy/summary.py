@@ -75,7 +75,7 @@ def _heart_rate(answer: Answer) -> dict[str, Any] | None:
     }
 
 
-def _runs(judged: Judged, name: str) -> list[tuple[int, int]]:
+def runs(judged: Judged, name: str) -> list[tuple[int, int]]:
     """First and behind-last segment of each unbroken row of segments of one class.
 
     A segment that got no answer breaks a row, for nobody knows what it was; so does a window that
@@ -103,7 +103,7 @@ def _share(judged: Judged, name: str) -> float | None:
 def _ectopic(judged: Judged) -> dict[str, Any] | None:
     if judged.answer.unit != "beat" or not {"S", "V"} <= set(judged.answer.classes):
         return None
-    lengths = [stop - start for start, stop in _runs(judged, "V")]
+    lengths = [stop - start for start, stop in runs(judged, "V")]
     return {
         "s_share": _share(judged, "S"),
         "v_share": _share(judged, "V"),
@@ -117,7 +117,7 @@ def _af(judged: Judged) -> dict[str, Any] | None:
     answer = judged.answer
     if answer.unit != "window" or "AF" not in answer.classes:
         return None
-    found = _runs(judged, "AF")
+    found = runs(judged, "AF")
     begin = [float(answer.samples[start]) / answer.fs for start, _ in found]
     end = [float(answer.samples[stop - 1]) / answer.fs + answer.span for _, stop in found]
     lengths = [min(b, answer.seconds) - a for a, b in zip(begin, end, strict=True)]

@@ -1,8 +1,24 @@
 """The application: routes, errors and what is around them."""
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
-from retrace.service import problems
+from retrace.service import body, observed, pages, problems
+from retrace.service.routes import (
+    alerts,
+    audit,
+    auth,
+    feedback,
+    health,
+    jobs,
+    keys,
+    models,
+    predict,
+    predictions,
+    recordings,
+    rules,
+    trainings,
+    users,
+)
 from retrace.service.settings import Settings
 from retrace.service.state import running
 
@@ -21,4 +37,30 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
+    app.add_exception_handler(Exception, _fault)
+    app.include_router(predict.router)  # the first that is looked at: the others can wait
+    app.include_router(auth.router)
+    app.include_router(users.router)
+    app.include_router(keys.router)
+    app.include_router(audit.router)
+    app.include_router(health.router)
+    app.include_router(jobs.router)
+    app.include_router(models.router)
+    app.include_router(predictions.router)
+    app.include_router(recordings.router)
+    app.include_router(rules.router)
+    app.include_router(alerts.router)
+    app.include_router(feedback.router)
+    app.include_router(trainings.router)
+    pages.install(app)
+    app.add_middleware(body.BodyLimits, settings=settings)
+    # The last is the outermost: it sees what the others refuse.
+    app.add_middleware(observed.Observed, log=settings.log_requests)
     return app
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """A fault of ours; the log has the place. No middleware sees this answer any more."""
+    said = problems.answer(500, "the service failed at this; nothing was stored: tell its admin")
+    said.raw_headers = observed.guarded(said.raw_headers)
+    return said

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from retrace.errors import InputError
-from retrace.service.tables import Table
+from retrace.service import schema
 
 WAIT = 10  # s for another writer, or for a connection
 
@@ -29,8 +29,8 @@ class Database:
         self._writing = self.engine.execution_options(writing=True)
 
     def prepare(self) -> None:
-        """Bring the tables to the present version."""
-        Table.metadata.create_all(self.engine)
+        """Bring the tables to the present version; processes that start at once take turns."""
+        schema.upgrade(self.engine)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -60,12 +60,16 @@ def _engine(url: str) -> Engine:
             "DATABASE_URL: not an address of PostgreSQL or SQLite; it is "
             "postgresql://user:password@host/name, or empty for a SQLite file: correct it"
         )
+    # Values stay out of messages and logs: they are signals, tokens and hashes.
+    common = {"pool_timeout": WAIT, "hide_parameters": True}
     try:
         if name == "postgresql":
-            return create_engine(parsed, pool_pre_ping=True, pool_timeout=WAIT, pool_size=10)
-        engine = create_engine(
-            parsed, connect_args={"timeout": WAIT, "check_same_thread": False}, pool_timeout=WAIT
-        )
+            wait = {"connect_timeout": WAIT}
+            return create_engine(
+                parsed, connect_args=wait, pool_pre_ping=True, pool_size=10, **common
+            )
+        wait = {"timeout": WAIT, "check_same_thread": False}
+        engine = create_engine(parsed, connect_args=wait, **common)
     except (SQLAlchemyError, ImportError) as error:
         raise InputError(f"DATABASE_URL: {error}: correct it") from None
     event.listen(engine, "connect", _connected)

@@ -17,7 +17,9 @@ class Settings(BaseSettings):
     """Every setting, as RETRACE_NAME in the environment (three have names that are used
     everywhere: DATABASE_URL, PREDICTOR_URL, TRAINER_URL)."""
 
-    model_config = SettingsConfigDict(env_prefix="RETRACE_", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="RETRACE_", extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
 
     secret: SecretStr = Field(description="signs tokens; no default: --init makes one")
     home: Path = Field(Path("var"), description="database, recordings, log and mail of the service")
@@ -27,8 +29,8 @@ class Settings(BaseSettings):
     trainer_url: str = Field("", validation_alias="TRAINER_URL", description="empty: here")
 
     models: str = Field("", description="to serve, joined by commas; empty: all that are here")
-    access_minutes: float = Field(15, gt=0, le=60)
-    refresh_days: float = Field(14, gt=0, le=90)
+    access_minutes: float = Field(15, gt=0, le=60, description="an access token is valid")
+    refresh_days: float = Field(14, gt=0, le=90, description="a login lasts without being used")
     predict_limit: str = Field("180/minute", description="predictions of one account")
     train_limit: str = Field("5/minute", description="trainings of one account")
     login_limit: str = Field("10/minute", description="attempts of one address, and on one account")
@@ -36,18 +38,28 @@ class Settings(BaseSettings):
 
     largest_upload: int = Field(256 << 20, gt=0, description="bytes of all files of a request")
     largest_body: int = Field(4 << 20, gt=0, description="bytes of any other request, unpacked")
+    body_seconds: float = Field(
+        30, gt=0, description="that a body may take, and one more for each 64 KiB of it"
+    )
     longest_hours: float = Field(48, gt=0, description="hours of a recording")
     job_minutes: float = Field(10, ge=0, description="longer recordings become jobs")
+    training_hours: float = Field(24, gt=0, description="a training is ended behind that")
+    worker: bool = Field(True, description="the server keeps a worker for jobs beside it")
     header_comments: Literal["strip", "keep"] = Field(
         "strip", description="age, sex, drugs, and whatever else the head of a recording says"
+    )
+    log_requests: bool = Field(True, description="a line in app.log for each request")
+    trusted_proxies: str = Field(
+        "", description="addresses, joined by commas, whose X-Forwarded-For is believed"
     )
     retention_days: float | None = Field(None, gt=0, description="None: kept until deleted")
 
     smtp_url: SecretStr = Field(
         SecretStr(""), description="smtp[s]://user:password@host:port; empty: into HOME/mail"
     )
-    mail_from: str = "retrace@localhost"
+    mail_from: str = Field("retrace@localhost", description="sender of the mails")
     alert_mail: str = Field("", description="who is told of alerts, joined by commas")
+    alert_seconds: float = Field(60, ge=0, le=3600, description="alerts of so long are one mail")
     public_url: str = Field("http://127.0.0.1:8000", description="how links in mails begin")
 
     @field_validator("secret")
@@ -87,9 +99,25 @@ def read_settings(home: Path, root: Path) -> Settings:
         raise InputError(f"{said}: set it in the environment or in {home / FILE}") from None
 
 
+def environment_file(secret: str) -> str:
+    """The text of service.env: every setting with what it is without a line. secret: "" where it
+    comes from the environment."""
+    said = ["# Settings of the Retrace service. What the environment says goes before this file."]
+    for name, field in Settings.model_fields.items():
+        if name in ("home", "root"):  # the command line has them
+            continue
+        value = secret if name == "secret" else field.default
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        chosen = name == "header_comments" or (name == "secret" and secret)
+        said.append(f"\n# {field.description}")
+        said.append(f"{'' if chosen else '# '}{_name((name,))}={'' if value is None else value}")
+    return "\n".join(said) + "\n"
+
+
 def _name(place: tuple[int | str, ...]) -> str:
     name = str(place[0]).upper() if place else "settings"
-    return name if name.endswith("_URL") and name != "SMTP_URL" else f"RETRACE_{name}"
+    return name if name in ("DATABASE_URL", "PREDICTOR_URL", "TRAINER_URL") else f"RETRACE_{name}"
 
 
 def _why(kind: str, message: str) -> str:

@@ -1,14 +1,22 @@
 """What all routes share, made at the start and closed at the end."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
+from retrace.service import alerts, mail, retention, supervisor
+from retrace.service.access import Gate
 from retrace.service.database import Database
+from retrace.service.observed import Metrics
+from retrace.service.pool import Models
+from retrace.service.ratelimit import Limits
+from retrace.service.rulebook import Rulebook
 from retrace.service.settings import Settings
+from retrace.service.slots import Slots
+from retrace.service.writer import Writer
 
 
 @dataclass
@@ -17,18 +25,47 @@ class Service:
 
     settings: Settings
     database: Database
+    gate: Gate
+    limits: Limits
+    models: Models
+    writer: Writer
+    rules: Rulebook
+    slots: Slots
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Service]:
+    """Start the parts that a server and a worker both need, then stop them in reverse order."""
+    database = Database(settings.database)
+    database.prepare()
+    writer = Writer(database)
+    rules = Rulebook(database)
+    try:
+        yield Service(
+            settings,
+            database,
+            Gate(settings, database),
+            Limits(settings),
+            Models(settings),
+            writer,
+            rules,
+            Slots(settings),
+        )
+    finally:
+        rules.close()
+        writer.close()
+        database.close()
 
 
 @asynccontextmanager
 async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """Start the parts, then stop them in the reverse order."""
-    database = Database(settings.database)
-    database.prepare()
-    app.state.service = Service(settings, database)
-    try:
-        yield
-    finally:
-        database.close()
+    """The parts of a server: those of `opened`, and what only a server has."""
+    with opened(settings) as service, retention.kept(service), supervisor.kept(settings):
+        app.state.service = service
+        database = service.database
+        with mail.sending(settings, database, lambda: alerts.mail_due(database, settings)):
+            yield
 
 
 async def service(request: Request) -> Service:

@@ -5,7 +5,18 @@ import time
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, ForeignKey, LargeBinary, String, Text, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ROLES = ("staff", "data_scientist", "admin")
@@ -35,8 +46,16 @@ class Utc(TypeDecorator[datetime]):
 
 
 class Table(DeclarativeBase):
-    """What all have in common."""
+    """What all have in common. Constraints have names, by which a migration finds them."""
 
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
     type_annotation_map: ClassVar = {datetime: Utc, dict[str, Any]: JSON, list[Any]: JSON}
 
 
@@ -179,6 +198,15 @@ class Rule(Table):
     """
 
     __tablename__ = "rules"
+    __table_args__ = (
+        Index(  # two staff who set one rule at the same moment: one of them is told so
+            "one_rule_in_force",
+            "name",
+            unique=True,
+            sqlite_where=text("ended IS NULL"),
+            postgresql_where=text("ended IS NULL"),
+        ),
+    )
     id: Mapped[str] = _key()
     kind: Mapped[str] = mapped_column(String(16), default="flag")
     name: Mapped[str] = mapped_column(String(32), index=True)
@@ -192,7 +220,11 @@ class Rule(Table):
 
 
 class Alert(Table):
-    """A flagged answer that somebody has to look at again. level: "segment" or "recording"."""
+    """A flagged answer that somebody has to look at again.
+
+    level: "segment" or "recording". mail: when it is due to be mailed, with all that are due by
+    then; None: it was mailed, or nobody is.
+    """
 
     __tablename__ = "alerts"
     id: Mapped[str] = _key()
@@ -203,6 +235,7 @@ class Alert(Table):
     created: Mapped[datetime] = mapped_column(default=now, index=True)
     seen_by: Mapped[str | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     seen: Mapped[datetime | None]
+    mail: Mapped[datetime | None] = mapped_column(index=True)
 
 
 class Mail(Table):

@@ -1,0 +1,43 @@
+"""How many predictions are made at a time."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+
+from retrace.service.problems import Problem
+from retrace.service.settings import Settings
+
+Found = TypeVar("Found")
+
+
+class Slots:
+    """A context for each prediction: Problem 503 where all slots are taken.
+
+    It belongs to the event loop.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._most = self._free = settings.concurrent
+        # A part of a long recording takes up to 100 MB; more threads than processors gain nothing.
+        self._threads = anyio.CapacityLimiter(os.cpu_count() or 1)
+
+    def __enter__(self) -> None:
+        if not self._free:
+            raise Problem(
+                503,
+                f"{self._most} predictions are being made, and no more at a time: send it again",
+                Retry_After="1",
+            )
+        self._free -= 1
+
+    def __exit__(self, *error: object) -> None:
+        self._free += 1
+
+    async def thread(self, work: Callable[..., Found], *given: Any, **options: Any) -> Found:
+        """Do in a thread what takes longer than a moment; what finds none free waits here."""
+        return await anyio.to_thread.run_sync(
+            partial(work, *given, **options), limiter=self._threads
+        )

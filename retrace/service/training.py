@@ -1,0 +1,78 @@
+"""What is asked of a training, checked before anything runs."""
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
+
+from retrace.errors import InputError
+from retrace.service.problems import Problem
+from retrace.service.settings import Settings
+
+WITHOUT = (
+    "training: this process cannot train; it needs the training packages and the repository as a "
+    "Git clone: install retrace[train] there, or set TRAINER_URL"
+)
+
+Text = Annotated[str, StringConstraints(max_length=200)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+One = bool | int | Number | Text | None
+Value = One | Annotated[list[One], Field(max_length=50)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+EXAMPLE: JsonDict = {"recipe": "synthetic", "params": {"lr": 1e-4, "epochs": 10}}
+
+
+class Asked(BaseModel):
+    """What to train. recipe: of recipes/; null: the params.yaml of the last commit. params: values
+    that differ from it, by dotted key."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": EXAMPLE})
+    recipe: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,63}$")] | None = None
+    params: Annotated[dict[Key, Value], Field(max_length=50)] = {}
+
+
+def checked(settings: Settings, asked: Asked) -> str:
+    """The params.yaml of a training, which the schema accepts.
+
+    Raises InputError for an unknown recipe, an unknown key, and values that the schema refuses;
+    Problem 503 where this process cannot train.
+    """
+    if not (settings.root / ".git").exists() or not all(map(find_spec, ("dvc", "torch", "ruamel"))):
+        raise Problem(503, WITHOUT, Retry_After="3600")
+    import yaml  # with what follows of the extra `train`, which the gateway need not have
+
+    from retrace import params
+    from retrace.runs import recipes
+    from retrace.runs.commands import at_head
+
+    root = settings.root
+    committed = None if asked.recipe else at_head(root, "params.yaml")
+    text = recipes.render(root, asked.recipe) if asked.recipe else committed
+    tree = yaml.safe_load(text or "")
+    if not isinstance(tree, dict):
+        raise InputError("params.yaml: not in the last commit: commit it, or name a recipe")
+    for key, value in asked.params.items():
+        _set(tree, key, value)
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    with tempfile.TemporaryDirectory() as folder:
+        (path := Path(folder) / "params.yaml").write_text(text, encoding="utf-8")
+        params.load(path)
+    return text
+
+
+def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, key = dotted.split(".")
+    if parents[:1] == ["fetch"]:
+        raise InputError(
+            f"params: {dotted}: names files of the server, which a request cannot: put it into a "
+            "recipe there"
+        )
+    section: Any = tree
+    for parent in parents:
+        section = section.get(parent) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or key not in section:
+        raise InputError(f"params: {dotted}: unknown key; params.yaml has every key: correct it")
+    section[key] = value

@@ -1,0 +1,196 @@
+"""A training at work: DVC in a work tree of its own.
+
+Below HOME/trainings: ID.yaml the params, ID.log what DVC said, ID.onnx the model; `cache` DVC's
+cache of these trainings. The work tree ID is removed whatever becomes of it, and neither the
+repository's own work tree nor its cache is touched. A training stops short of the stages that open
+the test part.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from retrace.errors import InputError
+from retrace.files import new_file
+from retrace.service.settings import Settings
+
+LAST = "export"  # the stage behind train: neither looks at the test part
+LOOK = 0.25  # s between looks at DVC
+GRACE = 4.0  # s for DVC to end when it is told to; a worker that must stop has ten
+STAGE = re.compile(r"[Ss]tage '(\w+)'")  # how DVC's lines name the stage that it comes to
+# What DVC and the stages need not know, and what of that they do.
+OURS, SHARED = ("RETRACE_", "DATABASE_URL", "PREDICTOR_URL", "TRAINER_URL"), ("RETRACE_MIRROR",)
+
+Progress = Callable[[float], None]
+
+
+def train(settings: Settings, name: str, text: str, progress: Progress) -> dict[str, Any]:
+    """Run the pipeline on params `text` up to `LAST`, and return what came of it.
+
+    name: of its files. progress: called now and then with the share of the stages that are done;
+    what it raises ends the training. Waits while another training of this folder runs.
+
+    Returns the scores on the validation part, the SHA-256 of the weights, the commit and the
+    dvc.lock. Raises InputError for a training that fails or takes longer than
+    `settings.training_hours`.
+    """
+    folder = settings.home.absolute() / "trainings"
+    folder.mkdir(parents=True, exist_ok=True)
+    with new_file(folder / f"{name}.yaml") as part:
+        part.write_text(text, encoding="utf-8")
+    with _alone(folder, progress) as left:
+        tree = folder / name
+        try:
+            _clone(settings.root.absolute(), tree, folder / "cache")
+            (tree / "params.yaml").write_text(text, encoding="utf-8")
+            _repro(tree, folder / f"{name}.log", settings.training_hours * 3600, left, progress)
+            with new_file(folder / f"{name}.onnx") as part:
+                shutil.copyfile(tree / "models/model.onnx", part)
+            return _result(tree)
+        finally:
+            shutil.rmtree(tree, ignore_errors=True)
+
+
+@contextmanager
+def _alone(folder: Path, progress: Progress) -> Iterator[IO[str]]:
+    """The folder's only training. Yields the file that its processes hold locked while they live.
+
+    Who has the turn finds that file locked only where a worker was killed and left its processes
+    behind: these are ended, and work trees that were left are removed.
+    """
+    with (folder / ".turn").open("a+") as turn, (folder / ".processes").open("a+") as left:
+        while not _locked(turn):
+            progress(0.0)
+            time.sleep(LOOK)
+        while not _locked(left):
+            left.seek(0)
+            with suppress(ValueError, ProcessLookupError):
+                os.killpg(int(left.read()), signal.SIGKILL)
+            progress(0.0)
+            time.sleep(LOOK)
+        left.truncate(0)
+        for path in folder.glob("[0-9a-f]" * 32):
+            shutil.rmtree(path, ignore_errors=True)
+        yield left
+
+
+def _locked(stream: IO[str]) -> bool:
+    """Lock a file until it is closed here and in every process that has inherited it; False where
+    it is another's."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _clone(root: Path, tree: Path, cache: Path) -> None:
+    """The last commit of a repository as a work tree of its own, but for the bundled store."""
+    for command in (
+        ["clone", "--quiet", "--shared", "--no-checkout", str(root), str(tree)],
+        ["-C", str(tree), "sparse-checkout", "set", "--no-cone", "/*", "!/store/"],
+        ["-C", str(tree), "checkout", "--quiet"],
+    ):
+        done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise InputError(
+                f"training: git {command[0]}: {done.stderr.strip()[:300]}; the service must be "
+                "able to clone its repository: correct that on the server"
+            )
+    (tree / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
+
+
+def _repro(tree: Path, log: Path, seconds: float, left: IO[str], progress: Progress) -> None:
+    """`dvc repro` up to LAST; its processes end with this function, however that ends."""
+    import yaml  # of the extra `train`, which a gateway need not have
+
+    stages = list(yaml.safe_load((tree / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    stages = stages[: stages.index(LAST) + 1]
+    deadline = time.monotonic() + seconds
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dvc", "repro", LAST],
+            cwd=tree,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[left.fileno()],
+        )
+        left.write(str(process.pid))
+        left.flush()
+        try:
+            while process.poll() is None:
+                progress(_share(log, stages))
+                if time.monotonic() > deadline:
+                    raise InputError(
+                        f"training: took longer than {seconds / 3600:g} h, the limit of the "
+                        "service: ask for fewer epochs, or raise RETRACE_TRAINING_HOURS"
+                    )
+                time.sleep(LOOK)
+        finally:
+            _end(process)
+    if process.returncode:
+        raise InputError(f"training: {_why(log)}")
+
+
+def _environment() -> dict[str, str]:
+    """Ours without its secrets, as if the environment of this process were activated."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name in SHARED or not name.startswith(OURS)
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return ours | {"VIRTUAL_ENV": sys.prefix, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End DVC and its stages; nothing where they have ended."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+
+
+def _share(log: Path, stages: list[str]) -> float:
+    """How many of the stages lie behind the last one that DVC has named."""
+    named = [one for one in STAGE.findall(_text(log)) if one in stages]
+    return stages.index(named[-1]) / len(stages) if named else 0.0
+
+
+def _why(log: Path) -> str:
+    """What the stage that failed said, else what DVC said last."""
+    lines = [line.strip() for line in _text(log).splitlines() if line.strip()]
+    said = [line for line in lines if line.startswith("error: ")] or lines[-1:] or ["no reason"]
+    return said[-1].removeprefix("error: ")[:500]
+
+
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
+
+
+def _result(tree: Path) -> dict[str, Any]:
+    from retrace.runs.run import weights  # of the extra `train`
+
+    commit = subprocess.run(
+        ["git", "-C", str(tree), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
+    return {
+        "validation": json.loads((tree / "metrics/train/metrics.json").read_text(encoding="utf-8")),
+        "weights": weights(tree),
+        "commit": commit.stdout.strip(),
+        "dvc.lock": (tree / "dvc.lock").read_text(encoding="utf-8"),
+    }
