@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -74,7 +73,7 @@ class Place:
         files, and there are no others."""
         with self.database() as database, database.read() as session:
             for row in session.scalars(select(Prediction)):
-                assert len(json.loads(zlib.decompress(row.answer))["segments"]) == row.segments
+                assert len(json.loads(row.answer)["segments"]) == row.segments
             kept = set(session.scalars(select(Recording.id)))
             if not self.environment.get("DATABASE_URL"):
                 assert session.scalar(text("PRAGMA integrity_check")) == "ok"

@@ -2,7 +2,6 @@
 
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -354,7 +353,7 @@ def test_a_result_is_told_once_it_is_there_and_else_why_it_is_not(
             model="m",
             version="v",
             segments=0,
-            answer=zlib.compress(b'{"id":"7"}'),
+            answer=b'{"id":"7"}',
         )
         session.add(prediction)
         session.flush()

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from retrace.errors import InputError
@@ -48,7 +49,7 @@ class Card:
         """What a segment is."""
         return "beat" if self.domain.anchor == "beat" else "window"
 
-    @property
+    @cached_property
     def cut(self) -> bool:
         """Whether it knows beats only as Kaggle cut them: scaled to 0 ... 1, from no filter.
 
@@ -68,7 +69,7 @@ class Card:
             )
         return ""
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of a segment: (leads, samples) or (leads, scales, frames)."""
         leads, form = max(1, len(self.domain.leads)), self.domain.representation

@@ -5,6 +5,7 @@ Two arrays of 187 numbers may be a beat in mV, one in units of its recording and
 their values mostly do.
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
@@ -167,10 +168,11 @@ def _scale(card: Card) -> str:
 def _wrong(X: NDArray[np.float32], card: Card) -> str | None:
     """What is not of the model's domain; None where all may be."""
     scale, filtered = _scale(card), card.domain.order > 0
-    if not np.isfinite(X).all():
+    lows, highs = X.min(axis=-1), X.max(axis=-1)  # NaN where one is NaN
+    low, high = float(lows.min()), float(highs.max())
+    if not math.isfinite(high - low):
         return "some values are no numbers"
-    low, high = float(X.min()), float(X.max())
-    flat = (X[..., :1] == X).all(axis=-1)
+    flat = lows == highs
     if card.domain.representation:
         if low < 0:
             return f"a magnitude of {low:.3g}, and none is below 0"
@@ -184,8 +186,7 @@ def _wrong(X: NDArray[np.float32], card: Card) -> str | None:
         return None
     if scale == "range" and low < 0:
         return f"values down to {low:.3g}"
-    scaled = (X.min(axis=-1) >= 0) & (X.max(axis=-1) <= 1)
-    if scale != "range" and filtered and scaled.all():
+    if scale != "range" and filtered and low >= 0 and high <= 1:
         return "no value below 0, as in a beat that was scaled to 0 ... 1"
     if scale == "window" and not _standardised(X).all():
         return "mean and deviation are not 0 and 1"

@@ -143,7 +143,7 @@ async def principal(request: Request) -> Principal:
     """Who asks, by a bearer token or an API key; 401 where nobody valid does."""
     service: Service = request.app.state.service
     who = await service.gate.admit(request.scope["headers"])
-    request.state.user_id = who.user_id  # for the line in the log
+    request.scope.setdefault("state", {})["user_id"] = who.user_id  # for the line in the log
     return who
 
 
@@ -179,7 +179,8 @@ class Allowed(SecurityBase):
 
 Anybody = Annotated[Principal, Depends(Allowed())]
 Person = Annotated[Principal, Depends(Allowed(login=True))]
-Member = Annotated[Principal, Depends(Allowed("staff", "data_scientist", "admin"))]
+MEMBER = Allowed("staff", "data_scientist", "admin")
+Member = Annotated[Principal, Depends(MEMBER)]
 Staff = Annotated[Principal, Depends(Allowed("staff"))]
 Scientist = Annotated[Principal, Depends(Allowed("data_scientist", "admin"))]
 Admin = Annotated[Principal, Depends(Allowed("admin"))]

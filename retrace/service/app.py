@@ -3,6 +3,7 @@
 from fastapi import FastAPI, Request, Response
 
 from retrace.service import body, observed, pages, problems
+from retrace.service.express import Express
 from retrace.service.routes import (
     alerts,
     audit,
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lambda app: running(app, settings),
         docs_url=None,  # its page would come from a CDN
         redoc_url=None,
+        telemetry=problems.SILENT,
     )
     problems.install(app)
     app.add_exception_handler(Exception, _fault)
@@ -53,6 +55,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(feedback.router)
     app.include_router(trainings.router)
     pages.install(app)
+    handlers = {kind: one for kind, one in app.exception_handlers.items() if kind is not Exception}
+    app.add_middleware(
+        Express, route=predict.BEATS, endpoint=predict.beats_at_once, handlers=handlers
+    )
     app.add_middleware(body.BodyLimits, settings=settings)
     # The last is the outermost: it sees what the others refuse.
     app.add_middleware(observed.Observed, log=settings.log_requests)

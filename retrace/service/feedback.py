@@ -1,6 +1,5 @@
 """What staff say of an answer: that it is right, or what it should have been."""
 
-import zlib
 from typing import Any
 
 import orjson
@@ -33,7 +32,7 @@ def give(
         packed = session.scalar(select(Prediction.answer).where(Prediction.id == prediction_id))
     if packed is None:
         raise _gone(prediction_id)
-    answer = orjson.loads(zlib.decompress(packed))
+    answer = orjson.loads(packed)
     if label not in answer["classes"]:
         raise InputError(
             f"label {printable(label)}: no class of this model; it is one of "

@@ -45,6 +45,7 @@ class Metrics:
         self._flagged = Counter(
             "retrace_flagged", "Answers that were flagged", ["model"], registry=self.registry
         )
+        self._classes: dict[tuple[str, str], Counter] = {}
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -61,8 +62,11 @@ class Metrics:
     def predicted(self, model: str, counts: dict[str, int], flagged: bool | None) -> None:
         """Count one answer. counts: how many beats or windows of each class."""
         for name, count in counts.items():
-            if count:
-                self._segments.labels(model, name).inc(count)
+            if not count:
+                continue
+            if (found := self._classes.get((model, name))) is None:
+                found = self._classes[model, name] = self._segments.labels(model, name)
+            found.inc(count)
         if flagged:
             self._flagged.labels(model).inc()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from retrace.service.state import Service
 
 DECIMALS = 6  # of a probability, as `retrace predict` writes it
-FAST = 1  # of zlib: a beat's answer shrinks to a half in 20 us, and little more at any price
 
 
 def judged(
@@ -76,7 +74,7 @@ def judged(
         "version": model.version,
         "segments": len(answer.samples),
         "flagged": verdict.flagged,
-        "answer": zlib.compress(body, FAST),
+        "answer": body,
         "signal": None if signal is None else np.ascontiguousarray(signal, "<f4").tobytes(),
         "shape": None if signal is None else list(signal.shape),
         "truth": truth,
@@ -183,5 +181,5 @@ def visible(session: Session, who: Principal, prediction_id: str) -> tables.Pred
 
 def told(row: tables.Prediction) -> dict[str, Any]:
     """The JSON of a prediction as it was given."""
-    found: dict[str, Any] = orjson.loads(zlib.decompress(row.answer))
+    found: dict[str, Any] = orjson.loads(row.answer)
     return found

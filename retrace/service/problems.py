@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -15,6 +16,10 @@ from retrace.errors import InputError
 
 FULL = "the disk is full; nothing was stored: free some space on the server and send it again"
 AWAY = "the database does not answer; nothing was stored: send the request again later"
+# FastAPI would hand what was asked, and errors with what they quote, to any collector it finds.
+SILENT = TelemetryConfig(
+    tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False
+)
 WORDS = {
     400: "the request is malformed",
     401: "no valid token or key",

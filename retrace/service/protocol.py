@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from retrace.errors import InputError
+from retrace.service.problems import SILENT
 from retrace.service.protocol_tensors import (
     BINARY,
     HEAD,
@@ -54,6 +55,7 @@ class _Predictor:
             lifespan=self._running,
             docs_url=None,
             redoc_url=None,
+            telemetry=SILENT,
         )
         for kind in (Refused, Malformed, InputError, HTTPException):
             app.add_exception_handler(kind, _refusal)

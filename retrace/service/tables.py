@@ -1,7 +1,8 @@
 """What the service keeps, a class for each table."""
 
-import secrets
+import random
 import time
+import zlib
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -19,12 +20,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+SHORT = 4096  # bytes of JSON
 ROLES = ("staff", "data_scientist", "admin")
 
 
 def new_id() -> str:
-    """32 hex digits that sort by time, so that an index grows at its end: 80 bits are random."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+    """32 hex digits that sort by time, so that an index grows at its end; 80 bits are random.
+
+    They are no secret: who may see what is asked of the account.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{random.getrandbits(80):020x}"
 
 
 def now() -> datetime:
@@ -43,6 +48,20 @@ class Utc(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: object) -> datetime | None:
         return value and value.replace(tzinfo=UTC)
+
+
+class Packed(TypeDecorator[bytes]):
+    """JSON as bytes, behind zlib where it is long: of a short one it saves little, and takes as
+    long as the rest of its row."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: bytes | None, dialect: object) -> bytes | None:
+        return zlib.compress(value, 1) if value and len(value) > SHORT else value
+
+    def process_result_value(self, value: bytes | None, dialect: object) -> bytes | None:
+        return value if not value or value.startswith(b"{") else zlib.decompress(value)
 
 
 class Table(DeclarativeBase):
@@ -154,7 +173,7 @@ class Prediction(Table):
     """What a model answered.
 
     kind: "beats" (sent as numbers), "segments" (a file of them), "recording", "random". version:
-    the first 12 hex digits of its weights' SHA-256. answer: the JSON as it was given, behind zlib.
+    the first 12 hex digits of its weights' SHA-256. answer: the JSON as it was given.
     signal: float32 of what was sent as numbers, of `shape`. flagged: None where no rule was set.
     """
 
@@ -167,7 +186,7 @@ class Prediction(Table):
     version: Mapped[str] = mapped_column(String(12))
     segments: Mapped[int]
     flagged: Mapped[bool | None]
-    answer: Mapped[bytes] = mapped_column(LargeBinary)
+    answer: Mapped[bytes] = mapped_column(Packed)
     signal: Mapped[bytes | None] = mapped_column(LargeBinary)
     shape: Mapped[list[Any] | None]
     truth: Mapped[str | None] = mapped_column(String(32))  # of a random row of the test part

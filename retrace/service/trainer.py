@@ -158,6 +158,7 @@ def create_trainer(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        telemetry=problems.SILENT,
     )
     problems.install(app)
     app.add_middleware(body.BodyLimits, settings=settings)

@@ -1,7 +1,6 @@
 """Jobs: what became of work that outlasts a request."""
 
 import json
-import zlib
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -102,7 +101,7 @@ def result(service: Running, who: Member, id: Id) -> Response:
         prediction = session.get(Prediction, given["prediction"])
         if prediction is None:
             raise Problem(410, f"job {id}: its prediction was deleted: ask for it anew")
-        return Response(zlib.decompress(prediction.answer), media_type="application/json")
+        return Response(prediction.answer, media_type="application/json")
 
 
 @router.delete(
