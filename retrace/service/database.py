@@ -91,12 +91,7 @@ def _connected(connection: Any, entry: ConnectionPoolEntry) -> None:
     is deleted is overwritten.
     """
     connection.isolation_level = None  # `_begun` begins transactions, not the driver
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "wal_autocheckpoint = 100000",
-    ):
+    for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 
