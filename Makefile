@@ -26,6 +26,7 @@ repro: setup ## run the whole pipeline, then print the scores
 	@.venv/bin/retrace summary
 
 test: setup-dev ## run every test
+	-@.venv/bin/dvc pull --quiet # tests ask the published models
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup-dev ## check style, types and the pre-commit hooks

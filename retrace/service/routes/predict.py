@@ -1,26 +1,14 @@
 """Predictions: of beats, segments, samples and recordings, and of a random row of the test part."""
 
 import logging
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    FailFast,
-    Field,
-    FiniteFloat,
-    ValidationError,
-    WithJsonSchema,
-)
-from starlette.requests import ClientDisconnect
 
 from retrace.deploy.inputs import Ready
-from retrace.deploy.readers.common import HIGHEST, LEADS, LOWEST
 from retrace.service import (
     jobs,
     predictions,
@@ -33,98 +21,25 @@ from retrace.service import (
 )
 from retrace.service.access import MEMBER, Member, Principal
 from retrace.service.pool import Model
-from retrace.service.problems import Problem, errors
+from retrace.service.problems import errors
 from retrace.service.ratelimit import limited
 from retrace.service.routes.answers import Answered, Queued
+from retrace.service.routes.asked import (
+    EXAMPLE_BEAT,
+    Beats,
+    Recorded,
+    Samples,
+    documented,
+    form,
+    read,
+    validated,
+)
 from retrace.service.state import Running, Service
 from retrace.service.writer import Entry
 
 router = APIRouter(prefix="/predict", tags=["predict"])
 LIMITED = [Depends(limited("predict"))]
 LOG = logging.getLogger(__name__)
-MOST = 10_000  # beats in a request
-LARGE = 1 << 16  # bytes of JSON that take longer than a moment to read
-
-Body = TypeVar("Body", bound=BaseModel)
-ModelName = Annotated[str | None, Field(max_length=100, description="null: the default")]
-Lead = Annotated[
-    str | None,
-    Field(max_length=200, description="the one that stands for the model's; null: found by name"),
-]
-Numbers = Annotated[list[FiniteFloat], Field(min_length=1), FailFast()]
-ROW: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "minItems": 1}
-ROWS: dict[str, Any] = {"type": "array", "items": ROW, "minItems": 1}
-IMAGES: dict[str, Any] = {"type": "array", "items": ROWS, "minItems": 1}
-EXAMPLE_BEAT = [-0.13, -0.12, -0.1, -0.05, 0.4, 1.9, 0.7, -0.4, -0.2, -0.1]
-
-
-class Beats(BaseModel):
-    """Segments as the model takes them, behind its filter and in its unit.
-
-    beats: (n, samples) of one lead, (n, leads, samples), or (n, leads, scales, frames).
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    model: ModelName = None
-    beats: Annotated[
-        list[Any],  # NumPy tells faster, and in fewer words, what is wrong in them
-        Field(min_length=1, max_length=MOST),
-        WithJsonSchema(
-            {
-                "type": "array",
-                "items": {"anyOf": [ROW, ROWS, IMAGES]},
-                "minItems": 1,
-                "maxItems": MOST,
-            }
-        ),
-    ]
-    features: Annotated[
-        dict[str, Annotated[list[FiniteFloat], Field(max_length=MOST), FailFast()]] | None,
-        Field(max_length=16, description="what the model asks for beside a beat, one of each"),
-    ] = None
-    domain: Annotated[
-        str | dict[str, Any] | None,
-        Field(description="mitbih360, kaggle125, or what domain.json says; checked if given"),
-    ] = None
-
-
-class Samples(BaseModel):
-    """A recording in mV. leads: by name, all of the same length; fs: Hz."""
-
-    model_config = ConfigDict(extra="forbid")
-    model: ModelName = None
-    fs: Annotated[float, Field(ge=LOWEST, le=HIGHEST)]
-    leads: Annotated[
-        dict[Annotated[str, Field(min_length=1, max_length=40)], Numbers],
-        Field(min_length=1, max_length=LEADS),
-    ]
-    lead: Lead = None
-
-
-class Recorded(BaseModel):
-    """How a recording is answered. detect: look for beats even where they are annotated."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"example": {"model": "mitdb_ds1_ds2", "lead": "MLII"}}
-    )
-    model: ModelName = None
-    lead: Lead = None
-    detect: bool = False
-
-
-def _documented(body: type[BaseModel], example: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a route that reads it itself."""
-    schema = body.model_json_schema()
-    content = {"application/json": {"schema": schema, "example": dict(example)}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def _form(properties: Mapping[str, Any], *required: str) -> dict[str, Any]:
-    """The form of a route that reads it itself."""
-    schema = {"type": "object", "properties": dict(properties), "required": list(required)}
-    return {
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
-    }
 
 
 @router.post(
@@ -132,7 +47,7 @@ def _form(properties: Mapping[str, Any], *required: str) -> dict[str, Any]:
     summary="Beats that are ready",
     response_model=Answered,
     responses=errors(401, 403, 404, 413, 422, 429, 503),
-    openapi_extra=_documented(
+    openapi_extra=documented(
         Beats,
         {"model": "mitdb_ds1_ds2_simple_cnn", "domain": "mitbih360", "beats": [EXAMPLE_BEAT]},
     ),
@@ -144,7 +59,7 @@ async def beats(request: Request, who: Member) -> Response:
     # What others name as dependencies: each takes as long as reading and judging a beat.
     service: Service = request.app.state.service
     service.limits.count("predict", who.user_id)
-    given = await _read(service, Beats, request)
+    given = await read(service.slots, Beats, request)
     with service.slots:
         model = service.models.get(given.model)
         if len(given.beats) <= model.brief:
@@ -189,7 +104,7 @@ def _ready(
     summary="Segments in a .npy file",
     response_model=Answered,
     responses=errors(400, 401, 403, 404, 413, 415, 422, 429, 503, 507),
-    openapi_extra=_form(
+    openapi_extra=form(
         {
             "files": {
                 "type": "array",
@@ -224,14 +139,14 @@ async def of_file(request: Request, service: Running, who: Member) -> Response:
     summary="A recording as numbers",
     response_model=Answered,
     responses=errors(401, 403, 404, 413, 422, 429, 503),
-    openapi_extra=_documented(
+    openapi_extra=documented(
         Samples, {"model": "mitdb_ds1_ds2", "fs": 360, "leads": {"MLII": EXAMPLE_BEAT}}
     ),
 )
 async def of_samples(request: Request, service: Running, who: Member) -> Response:
     """A recording of some seconds or minutes, in mV; it is filtered, cut and answered as a file of
     it would be. (The example is shorter than the seconds that a model needs.)"""
-    given = await _read(service, Samples, request)
+    given = await read(service.slots, Samples, request)
     with service.slots:
         model = service.models.get(given.model)
         entry, body = await service.slots.thread(_samples, service, who, model, given)
@@ -270,7 +185,7 @@ async def of_recording(
     summary="Upload a recording and get its answer",
     response_model=Answered,
     responses=errors(400, 401, 403, 404, 413, 415, 422, 429, 503, 507) | {202: {"model": Queued}},
-    openapi_extra=_form(
+    openapi_extra=form(
         {
             "files": {
                 "type": "array",
@@ -296,7 +211,7 @@ async def of_upload(request: Request, service: Running, who: Member) -> Response
     async with recordings.incoming(service) as folder:
         taken = ("person", "fs", "model", "lead", "detect")
         upload = await uploads.receive(request, folder, taken)
-        given = _validated(
+        given = validated(
             Recorded,
             {name: upload.fields.pop(name) for name in taken[2:] if name in upload.fields},
         )
@@ -305,7 +220,8 @@ async def of_upload(request: Request, service: Running, who: Member) -> Response
     try:
         return await _recorded(service, who, row, given)
     except BaseException:
-        await service.slots.thread(recordings.delete, service, who, row.id)
+        with anyio.CancelScope(shield=True):  # also where the client has gone
+            await service.slots.thread(recordings.delete, service, who, row.id)
         raise
 
 
@@ -359,39 +275,6 @@ async def _recorded(
 def _submitted(service: Service, who: Principal, row: tables.Recording, given: Recorded) -> str:
     with service.database.write() as session:
         return jobs.submit(session, who, "recording", given.model_dump(), row.id).id
-
-
-async def _read(service: Service, body: type[Body], request: Request) -> Body:
-    """The JSON of a request; a large one is read in a thread."""
-    try:
-        content = await _content(request)
-    except ClientDisconnect:
-        raise Problem(400, "the connection broke off; nothing was stored") from None
-    if len(content) > LARGE:
-        return await service.slots.thread(_validated, body, content)
-    return _validated(body, content)
-
-
-async def _content(request: Request) -> bytes:
-    """`request.body()`, in a third of its time."""
-    pieces = []
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(pieces)
-
-
-def _validated(body: type[Body], content: bytes | dict[str, str]) -> Body:
-    try:
-        if isinstance(content, bytes):
-            return body.model_validate_json(content)
-        return body.model_validate(content)
-    except ValidationError as error:
-        said = error.errors(include_input=False, include_url=False, include_context=False)
-        raise RequestValidationError(said) from None
 
 
 async def _kept(service: Service, entry: Entry, body: bytes) -> Response:
