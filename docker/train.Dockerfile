@@ -1,4 +1,4 @@
-# The trainer: the service, DVC and PyTorch without CUDA.
+# The trainer: the service, DVC and PyTorch.
 #   docker build --file docker/train.Dockerfile --tag retrace-train .
 FROM debian:bookworm-slim AS build
 # Debian keeps one version of a package in a release; the tag above names the release.
@@ -9,10 +9,11 @@ RUN apt-get update \
 RUN python3 -m venv /opt/retrace
 WORKDIR /src
 COPY requirements.lock ./
-# Another index brings CUDA: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# PyTorch without CUDA comes from an index of its own, the one that setup.sh names for TORCH=cpu:
+# --build-arg TORCH_INDEX=https://...; pip's usual one brings it with CUDA.
+ARG TORCH_INDEX
 RUN /opt/retrace/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps \
-    --index-url "$TORCH_INDEX" --constraint requirements.lock torch torchvision
+    ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --constraint requirements.lock torch torchvision
 COPY pyproject.toml README.md LICENSE ./
 COPY retrace retrace
 RUN /opt/retrace/bin/pip install --no-cache-dir --disable-pip-version-check \

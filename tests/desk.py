@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from sqlalchemy import delete
 from starlette.testclient import TestClient
@@ -74,14 +75,21 @@ class Desk:
         headers = self.people[who].headers if who else {}
         return self.client.request(method, path, headers=headers, **options)
 
-    def predicted(self, answer: Answer, placed: bool = True) -> dict[str, Any]:
-        """Judge and keep an answer as that of the model."""
+    def predicted(
+        self, answer: Answer, placed: bool = True, who: str = "scientist"
+    ) -> dict[str, Any]:
+        """Judge and keep an answer as that of the model, which this account asked for."""
         from retrace.service import predictions
+        from retrace.service.writer import insert_all
 
         kind = "recording" if placed else "beats"
-        user = self.people["scientist"].id
+        user = self.people[who].id
         model = self.service.models.get(MODEL)
-        return predictions.answered(self.service, user, answer, model, kind=kind, placed=placed)
+        judged = predictions.judged(self.service, user, answer, model, kind=kind, placed=placed)
+        with self.service.database.write() as session:
+            insert_all(session, [judged[0]])
+        said: dict[str, Any] = orjson.loads(judged[1])
+        return said
 
     def clear(self) -> None:
         """Start without rules, predictions (and what goes with them), mails and audit."""

@@ -15,6 +15,7 @@ from tests.input_files import edf, waves
 
 BOUNDARY = "a-boundary-of-our-own"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
+JSON = {"Content-Type": "application/json"}
 RECORDINGS, LABELLED = "/recordings", "/recordings/labelled"
 Part = tuple[str, bytes]
 
@@ -91,7 +92,7 @@ def npy(array: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> bytes:
 def hostile() -> list[Hostile]:
     """All of them."""
     found = [*_headers(), *_signals(), *_segments(), *_annotations(), *_tables(), *_arrays()]
-    return [*found, *_edf(), *_forms(), *_names(), *_types(), *_packed()]
+    return [*found, *_edf(), *_forms(), *_names(), *_types(), *_packed(), *_json()]
 
 
 def _headers() -> Iterator[Hostile]:
@@ -445,3 +446,27 @@ def _packed() -> Iterator[Hostile]:
     for name, body in deflated.items():
         headers = {"Content-Type": FORM, "Content-Encoding": "deflate"}
         yield Hostile(f"deflate: {name}", body, headers)
+
+
+def _json() -> Iterator[Hostile]:
+    """Bodies of numbers that are none."""
+    numbers = b"0.25," * 2000
+    long_text = b'"' + b"x" * 600_000 + b'"'
+    for name, body, route in (
+        ("a long text among numbers", b"[[%b%b]]" % (numbers, long_text), "/predict/beats"),
+        ("a text among many", b'[[%b"x"]]' % (b"0.5," * 800_000), "/predict/beats"),
+        ("a number beyond all", b"[[1%b,2]]" % (b"0" * 400), "/predict/beats"),
+        ("a number of a million digits", b"[[1%b,2]]" % (b"0" * 1_000_000), "/predict/beats"),
+        ("in many rows", b"[%b[1]]" % (b"[1,2]," * 9_999), "/predict/beats"),
+        ("nested", b"[" * 100_000, "/predict/beats"),
+    ):
+        yield Hostile(f"json: {name}", b'{"beats":%b}' % body, JSON, route)
+    for route, count in (
+        ("/predict/beats", 80_000),
+        ("/predict/samples", 80_000),
+        ("/auth/register", 400_000),
+        ("/auth/register", 6_000),
+        ("/trainings", 24_000),
+    ):
+        keys = b",".join(b'"%x":0' % key for key in range(count))
+        yield Hostile(f"json: {count} unknown keys to {route}", b"{%b}" % keys, JSON, route)

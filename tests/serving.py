@@ -122,23 +122,6 @@ def accounts_of(client: TestClient) -> dict[str, Person]:
     return made
 
 
-def made_accounts(home: Path) -> list[str]:
-    """Write accounts of the three roles beside a server that runs; their emails."""
-    from retrace.service import accounts
-    from retrace.service.database import Database
-
-    database = Database(f"sqlite:///{home / 'retrace.db'}")
-    emails = []
-    for name, role in ROLES.items():
-        if role:
-            with database.write() as session:
-                emails.append(
-                    accounts.create(session, f"a-{name}@example.org", PASSWORD, role).email
-                )
-    database.close()
-    return emails
-
-
 def log_in(client: Any, email: str, password: str = PASSWORD) -> dict[str, str]:
     """The Authorization header of a new login. client: of starlette or httpx2."""
     answer = client.post("/auth/token", data={"username": email, "password": password})

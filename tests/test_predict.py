@@ -41,6 +41,7 @@ class _Card:
     unit: str = "beat"
     domain: SignalDomain = DOMAIN
     hashes: dict[str, str] = field(default_factory=lambda: {"weights": "ab12"})
+    note: str = ""
 
 
 class _Predictor:

@@ -99,3 +99,13 @@ def test_bare_beats_are_refused_where_the_model_asks_for_features(tmp_path: Path
 
     with pytest.raises(InputError, match="a: beats alone; the model also asks for rr_ratio"):
         predictor.answer_ready(Ready("a", Path("a.npy"), beats_of(MITBIH)))
+
+
+@pytest.mark.parametrize("normalise", ["none", "record"])
+def test_beats_in_volts_are_refused(tmp_path: Path, normalise: str) -> None:
+    domain = replace(MITBIH, normalise=normalise)
+    predictor = Predictor(write_model(tmp_path / "m.onnx", domain))
+    volts = (beats_of(domain) / 1000).astype(np.float32)
+
+    with pytest.raises(InputError, match="values of at most"):
+        predictor.answer_ready(Ready("a", Path("a.npy"), volts))

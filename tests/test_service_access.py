@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import Error, errors
 from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError
 from starlette.testclient import TestClient
 
-from retrace.service import access, keys
+from retrace.service import access, keys, problems
 from retrace.service.tables import ApiKey, now
 from tests.accounts import OTHER, quick, register, rows, service
 from tests.serving import PASSWORD, Person, accounts_of, in_process, log_in, service_settings
@@ -210,3 +212,16 @@ def test_no_database_is_no_refusal(
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
     assert client.get("/users/me", headers=mine).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [errors.DeadlockDetected, errors.TooManyConnections, errors.CannotConnectNow,
+     errors.SerializationFailure, errors.LockNotAvailable, errors.CrashShutdown,
+     errors.AdminShutdown],
+)  # fmt: skip
+def test_a_database_that_cannot_now_is_asked_later(kind: type[Error]) -> None:
+    error = DBAPIError.instance("", None, kind("no"), Error)
+    answer = asyncio.run(problems._database(None, error))  # type: ignore[arg-type]
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")

@@ -47,6 +47,7 @@ def send(
     *,
     path: str = "/predict/beats",
     seconds: float = 30,
+    largest: int = LIMIT,
     keep: bool = True,
     read: bool = True,
 ) -> Outcome:
@@ -79,7 +80,9 @@ def send(
         if message["type"] == "http.response.start":
             out.status, out.headers = message["status"], dict(message["headers"])
 
-    settings: Any = SimpleNamespace(largest_body=LIMIT, largest_upload=UPLOAD, body_seconds=seconds)
+    settings: Any = SimpleNamespace(
+        largest_body=largest, largest_upload=UPLOAD, body_seconds=seconds
+    )
     said = headers or {"Transfer-Encoding": "chunked"}
     scope = {
         "type": "http",
@@ -119,6 +122,16 @@ def test_a_body_without_an_end_is_cut_off_at_the_limit() -> None:
 def test_files_may_be_larger_than_other_bodies(path: str) -> None:
     assert send([bytes(LIMIT + 1)], path=path).status == 200
     assert send([bytes(LIMIT + 1)], path=path + "s").status == 413
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [("/auth/register", 64 << 10), ("/rules/V", 64 << 10), ("/trainings", 256 << 10),
+     ("/predict/beats", 1 << 20), ("/predict/samples", 1 << 20)],
+)  # fmt: skip
+def test_what_is_read_before_it_is_known_who_asks_is_small(path: str, most: int) -> None:
+    assert send([bytes(most)], path=path, largest=1 << 20).status == 200
+    assert send([bytes(most + 1)], path=path, largest=1 << 20).status == 413
 
 
 def test_a_body_that_stands_still_is_given_up() -> None:
@@ -233,3 +246,20 @@ def test_the_application_has_these_limits(client: TestClient, people: dict[str, 
         assert answer.status_code == 413, (path, answer.text)
         assert list(answer.json()) == ["detail"]
         large = islice((bytes(1 << 20) for _ in iter(int, 1)), most // (1 << 20) + 1)
+
+
+def test_a_packed_request_is_counted_by_its_route(client: TestClient) -> None:
+    packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    answer = client.post("/auth/register", content=gzip.compress(b"{}"), headers=packed)
+
+    assert answer.status_code == 422
+    counted = 'retrace_requests_total{method="POST",route="/auth/register",status="422"} 1.0'
+    assert counted in client.get("/metrics").text
+
+
+def test_of_many_errors_a_few_are_told_and_none_at_length(client: TestClient) -> None:
+    unknown = {f"{number}{'x' * 3000}": 0 for number in range(12)}
+    said = client.post("/auth/register", json=unknown).json()["detail"]
+
+    assert said.count(";") == 9
+    assert len(said) < 10 * 200

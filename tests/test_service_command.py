@@ -126,6 +126,18 @@ def test_a_weak_secret_is_refused_and_not_repeated(
     assert secret not in said
 
 
+def test_a_file_in_the_place_of_the_folder_is_said(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.touch()
+
+    with pytest.raises(SystemExit) as ended:
+        _serve(home, "--init")
+
+    assert ended.value.code == 2
+    assert "a file" in capsys.readouterr().err
+
+
 def test_without_a_secret_it_does_not_start(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "RETRACE_SECRET: not set" in _refused(capsys, home)
     assert not home.exists()

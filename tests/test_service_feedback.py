@@ -118,6 +118,18 @@ def test_only_staff_give_feedback_and_data_scientists_read_it(desk: Desk) -> Non
         assert desk.ask("GET", "/feedback", who).status_code == status
 
 
+def test_data_scientists_read_comments_on_their_own_predictions_alone(desk: Desk) -> None:
+    for owner in ("scientist", "staff"):
+        said = desk.predicted(beats("V"), who=owner)
+        give(desk, said, segment=0, label="V", comment=SECRET_WORDS)
+
+    def comments(who: str) -> list[str | None]:
+        return [row["comment"] for row in desk.ask("GET", "/feedback", who).json()]
+
+    assert comments("scientist") == [None, SECRET_WORDS]
+    assert comments("staff") == [SECRET_WORDS] * 2
+
+
 def test_there_is_no_feedback_to_a_prediction_that_is_not_there(desk: Desk) -> None:
     assert give(desk, {"id": "0" * 32}, label="V").status_code == 404
     assert give(desk, {"id": "x" * 32}, label="V").status_code == 422

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 import wfdb
@@ -18,10 +20,11 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from retrace.errors import InputError
-from retrace.service import remote, worker
+from retrace.service import health, remote, worker
 from retrace.service.problems import Problem
 from retrace.service.protocol import create_predictor
 from retrace.service.remote import RemoteNetwork
+from retrace.service.slots import Slots
 from tests.heartbeats import MITBIH, heartbeat
 from tests.linear_model import beats_of
 from tests.predictors import (
@@ -139,7 +142,8 @@ def conversation(
 
 
 def same(text: str) -> str:
-    """An answer without ids and times."""
+    """An answer without ids and times, and without what is known of a server's weights."""
+    text = re.sub(r'"weights":"[a-z ]+"', '"weights":""', text)
     text = re.sub(r"[0-9a-f]{32}", "ID", text)
     return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)", "TIME", text)
 
@@ -270,6 +274,27 @@ def test_a_version_that_is_another_hash_is_never_asked(root: Path, server: Trito
     assert not [path for path in server.asked if path.endswith("/infer")]
 
 
+def test_weights_that_a_server_does_not_tell_are_not_checked(
+    root: Path, server: Triton, tmp_path: Path
+) -> None:
+    beat = {"model": PLAIN, "beats": beats_of(MITBIH)[:1].tolist()}
+
+    def said(folder: Path, url: str) -> list[str]:
+        settings = service_settings(folder, root=root, models="", predictor_url=url)
+        with in_process(settings) as client:
+            client.headers = accounts_of(client)["staff"].headers
+            before = client.get(f"/models/{PLAIN}").json()["weights"]
+            client.post("/predict/beats", json=beat).raise_for_status()
+            return [before, client.get(f"/models/{PLAIN}").json()["weights"]]
+
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    assert said(tmp_path / "a", server.url) == ["not asked yet", "not checked"]
+    with thread(predictor_of(root)) as url:
+        assert said(tmp_path / "b", url) == ["not asked yet", "checked"]
+    assert said(tmp_path / "c", "") == ["checked"] * 2
+
+
 def test_a_dropped_connection_is_asked_once_more(root: Path, server: Triton) -> None:
     gateway, (X, _) = network(server.url, root), some(session(root, PLAIN).card, 2)
     expected = gateway.logits(X, None)
@@ -295,16 +320,21 @@ def test_nobody_there_is_said_at_once_and_healed_by_itself(
         assert gateway.logits(X, None).shape == (1, 3)
 
 
-def test_one_of_two_replicas_may_be_killed(root: Path, tmp_path: Path) -> None:
+def test_one_of_two_replicas_may_be_killed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "KEPT", 0.0)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # meant for others
     beat = {"model": PLAIN, "beats": beats_of(MITBIH)[:1].tolist()}
     with ExitStack() as stack:
         started = [
             stack.enter_context(process(root, tmp_path / name, "predictor")) for name in "ab"
         ]
-        urls = ",".join(url for url, _ in started)
+        urls = ", ".join(url for url, _ in started)
         settings = service_settings(tmp_path, root=root, models="", predictor_url=urls)
         client: TestClient = stack.enter_context(in_process(settings))
         headers = accounts_of(client)["staff"].headers
+        assert client.get("/ready").json()["parts"]["models"] == "ok"
         said = []
         for turn in range(30):
             if turn == 10:
@@ -313,12 +343,65 @@ def test_one_of_two_replicas_may_be_killed(root: Path, tmp_path: Path) -> None:
 
         assert [answer.status_code for answer in said] == [200] * 30
         assert len({same(answer.text) for answer in said}) == 1
+        assert client.get("/ready").json()["parts"]["models"] == "ok"
         os.kill(started[1][1].pid, signal.SIGKILL)
         started[1][1].wait()
         answer = client.post("/predict/beats", json=beat, headers=headers)
         assert answer.status_code == 503
         assert "Retry-After" in answer.headers
+        said = client.get("/ready").json()["parts"]["models"]
+        assert "not ready (ConnectError, ConnectError)" in said
         assert client.get("/predictions", headers=headers).status_code == 200
+
+
+def test_an_answer_is_awaited_for_as_long_as_its_segments_may_take(
+    root: Path, server: Triton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = network(server.url, root)
+    X, _ = some(gateway.card, 20)
+    gateway.logits(X[:1], None)
+
+    def slowly(answer: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(1.5)
+        return answer
+
+    server.spoil = slowly
+    monkeypatch.setattr(remote, "REST", 1e-6)
+    monkeypatch.setattr(remote, "PATIENCE", 0.0)
+    assert gateway.logits(X, None).shape == (20, 3)
+    refused(gateway, X[:1])
+    monkeypatch.setattr(remote, "PATIENCE", 10.0)
+    monkeypatch.setattr(remote, "LONGEST", 0.5)
+    refused(gateway, X)
+
+
+def test_predictions_that_wait_for_a_predictor_hold_up_nobody_else(tmp_path: Path) -> None:
+    many = 2 * (os.cpu_count() or 1)
+    settings = service_settings(tmp_path, predictor_url="http://127.0.0.1:1", concurrent=many)
+    begun, answered = Semaphore(0), Event()
+
+    def asked() -> None:
+        begun.release()
+        answered.wait(60)
+
+    async def predict(slots: Slots) -> None:
+        with slots:
+            await slots.thread(asked)
+
+    async def main() -> None:
+        slots = Slots(settings)
+        async with anyio.create_task_group() as group:
+            for _ in range(many):
+                group.start_soon(predict, slots)
+            try:
+                with anyio.fail_after(30):
+                    for _ in range(many):  # all at a time
+                        assert await anyio.to_thread.run_sync(begun.acquire, True, 20)
+                    assert await slots.thread(str, 1) == "1"
+            finally:
+                answered.set()
+
+    anyio.run(main)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8001", "ftp://x", "http://", "http:///x", ","])

@@ -1,6 +1,8 @@
 """/health, /ready and /metrics: what a supervisor, a balancer and Prometheus are told."""
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,9 +10,11 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import null
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
+from retrace.service import health
 from retrace.service.tables import Job, Mail, User, now
 from tests.serving import Person, in_process, service_settings
 
@@ -98,6 +102,43 @@ def test_without_its_predictor_it_is_not_ready(tmp_path: Path) -> None:
     settings = service_settings(tmp_path, predictor_url="http://127.0.0.1:1")
     with in_process(settings) as client:
         assert "not ready (ConnectError)" in client.get("/ready").json()["parts"]["models"]
+
+
+def test_a_mail_that_was_given_up_is_said_but_stops_nothing(client: TestClient) -> None:
+    with _service(client).database.write() as session:
+        session.add(Mail(to="a@example.org", subject="s", body="", due=null(), error="550"))
+    answer = client.get("/ready")
+
+    assert answer.status_code == 200
+    assert answer.json()["parts"]["mail"].startswith("ok: 1 could not be sent and were given up")
+
+
+@pytest.mark.parametrize("path", ["/ready", "/metrics"])
+def test_many_who_ask_at_once_are_told_what_one_look_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    looks = []
+
+    def slowly(name: str) -> Any:
+        real = getattr(health, name)
+
+        def look(service: Any) -> Any:
+            looks.append(name)
+            time.sleep(0.2)
+            return real(service)
+
+        return look
+
+    for name in ("states", "waiting"):
+        monkeypatch.setattr(health, name, slowly(name))
+    monkeypatch.setattr(health, "KEPT", 60.0)
+    with in_process(service_settings(tmp_path)) as client, ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: client.get(path), range(16)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert len(looks) == 1
+        monkeypatch.setattr(health, "KEPT", 0.0)
+        client.get(path)
+        assert len(looks) == 2
 
 
 def test_requests_are_counted_by_the_template_of_their_route(

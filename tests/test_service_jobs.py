@@ -138,7 +138,7 @@ def test_a_worker_that_lost_its_job_stores_nothing(database: Database) -> None:
         partial(jobs.renew, database, slow, 0.5),
         partial(jobs.finish, database, slow, store),
         partial(jobs.fail, database, slow, "no"),
-        partial(jobs.give_back, database, slow, tried=True),
+        partial(jobs.give_back, database, slow, "failed"),
     )
     for write in writes:
         with pytest.raises(Cancelled):
@@ -184,6 +184,31 @@ def test_an_input_that_cannot_be_used_fails_at_once_with_its_sentence(
 
         job = row(service.database, id)
         assert (job.state, job.error, job.attempts) == ("failed", why, 1)
+
+
+def test_a_job_waits_for_a_predictor_that_is_away_and_not_for_ever(
+    service: Service, handle: Callable[[worker.Handler], None]
+) -> None:
+    def away(service: Service, job: Job, progress: Progress) -> jobs.Result:
+        raise Problem(503, "the predictor does not answer at present")
+
+    id = queue(service.database)
+    handle(away)
+    for _ in range(5):
+        assert worker.work_once(service, "test")
+        pass_time(service.database)
+    job = row(service.database, id)
+    assert (job.state, job.attempts) == ("queued", 0)
+
+    with service.database.write() as session:
+        found = session.get(Job, id)
+        assert found
+        found.created -= worker.PATIENCE
+    for _ in range(3):
+        assert worker.work_once(service, "test")
+        pass_time(service.database)
+    job = row(service.database, id)
+    assert (job.state, job.error) == ("failed", "the predictor does not answer at present")
 
 
 def test_a_fault_of_the_service_is_tried_again_and_its_words_are_kept_back(

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from retrace.service import logins, passwords
 from retrace.service.problems import Problem
-from retrace.service.tables import Login, Reset, User, now
+from retrace.service.tables import Audit, Login, Reset, User, now
 from tests.accounts import OTHER, actions, at_once, bearer, pair, quick, register, rows, service
 from tests.serving import PASSWORD, log_in
 
@@ -182,9 +182,13 @@ def mails(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return sent
 
 
-def test_a_forgotten_password_is_set_anew(client: TestClient, mails: list[tuple[str, str]]) -> None:
+def test_a_forgotten_password_is_set_anew_and_logins_and_keys_end(
+    client: TestClient, service: Any, mails: list[tuple[str, str]]
+) -> None:
     register(client)
     before = log_in(client, "a@example.org")
+    key = client.post("/keys", json={"name": "k"}, headers=before).raise_for_status().json()
+    assert client.get("/users/me", headers={"X-API-Key": key["key"]}).status_code == 200
 
     def reset(token: str, password: str = OTHER) -> int:
         return client.post("/auth/reset", json={"token": token, "password": password}).status_code
@@ -202,6 +206,10 @@ def test_a_forgotten_password_is_set_anew(client: TestClient, mails: list[tuple[
     assert reset(token) == 204
     assert reset(token) == 422
     assert client.get("/users/me", headers=before).status_code == 401
+    assert client.get("/users/me", headers={"X-API-Key": key["key"]}).status_code == 401
+    assert ("key.delete", key["id"]) in [
+        (line.action, line.subject) for line in rows(service, Audit)
+    ]
     words = (PASSWORD, OTHER)
     assert [pair(client, "a@example.org", word).status_code for word in words] == [401, 200]
 

@@ -1,5 +1,6 @@
 """Which models are served: what is damaged or missing says so, and the others answer."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from retrace.service.pool import Models
 from retrace.service.problems import Problem
 from tests.heartbeats import MITBIH
 from tests.linear_model import write_model
+from tests.predictors import card_text
 from tests.serving import service_settings
 
 
@@ -100,6 +102,19 @@ def test_a_file_that_says_it_was_published_but_is_no_model_is_not_used(root: Pat
     (folder / models.POINTER).write_text(f"md5: {md5(folder / models.FILE)}\n")
 
     assert "no readable ONNX model" in str(served(root).listed("a").why_not)
+
+
+@pytest.mark.parametrize("card", [b"{", b"\xff\xfe", b'{"format": 1}', b"[" * 100_000])
+def test_with_a_predictor_a_damaged_card_is_listed_with_its_reason(root: Path, card: bytes) -> None:
+    for name in ("a", "b"):
+        folder = root / "recipes" / name
+        (folder / models.CARD).write_text(json.dumps(card_text(folder / models.FILE)))
+    (root / "recipes/a" / models.CARD).write_bytes(card)
+
+    found = served(root, models="a,b", predictor_url="http://127.0.0.1:1")
+
+    assert "damaged metadata" in str(found.listed("a").why_not)
+    assert found.get("b").usable
 
 
 def test_what_becomes_of_the_files_later_changes_no_answer(root: Path) -> None:

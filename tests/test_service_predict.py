@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import delete, select, true
 from starlette.testclient import TestClient
 
 from retrace.deploy.command import predict
 from retrace.deploy.judged import Limits
 from retrace.deploy.predictor import Predictor
-from retrace.service.tables import Prediction
+from retrace.service import access, predictions, problems
+from retrace.service.routes import predict as predict_routes
+from retrace.service.tables import Prediction, Recording, User
 from retrace.signals.apply import prepare
 from tests.heartbeats import KAGGLE, MITBIH, SCALOGRAMS, heartbeat
 from tests.linear_model import beats_of
@@ -127,6 +129,11 @@ WRONG: list[tuple[Any, str]] = [
     ({"beats": [beat()[0], beat()[0][:-1]]}, "rows of different lengths"),
     ({"beats": [["1"] * 187]}, "not all are numbers"),
     ({"beats": [[None] * 187]}, "not all are numbers"),
+    ({"beats": [[*beat()[0][1:], "1"]]}, "not all are numbers"),
+    ({"beats": [[*beat()[0][1:], True]]}, "not all are numbers"),
+    ({"beats": [[*beat()[0][1:], 10**400]]}, "not all are numbers"),
+    ({"beats": [[*beat()[0][1:], [1]]]}, "rows of different lengths"),
+    ({"beats": beat()} | {f"key {number}": 0 for number in range(101)}, "body: 101 errors"),
     ({"beats": [[0.0] * 187]}, "segment 0 is flat"),
     ({"beats": [[1e39, *beat()[0][1:]]]}, "some values are no numbers"),
     ({"beats": []}, "beats"),
@@ -149,6 +156,23 @@ def test_what_the_domain_cannot_hold_is_refused_and_not_kept(
 
     assert said in refused(answer)
     assert client.get("/predictions", params={"limit": 1}).json() == before
+
+
+def test_a_large_body_of_one_row_does_not_keep_the_others_waiting(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots, asked = client.app.state.service.slots, []  # type: ignore[attr-defined]
+    thread = slots.thread
+
+    async def noted(work: Any, *given: Any) -> Any:
+        asked.append(work.__name__)
+        return await thread(work, *given)
+
+    monkeypatch.setattr(slots, "thread", noted)
+    client.post("/predict/beats", json={"beats": beat()}).raise_for_status()
+    assert asked == []
+    refused(client.post("/predict/beats", json={"beats": [[0.5] * 20_000]}))
+    assert asked == ["validated", "_beats"]
 
 
 def test_an_unknown_model_is_not_found(client: TestClient) -> None:
@@ -319,6 +343,52 @@ def test_staff_see_all_predictions_others_their_own(several: Several) -> None:
     assert client.post("/predict/beats", json=body, headers=people["none"]).status_code == 403
 
 
+@pytest.mark.parametrize("what", ["beats", "key", "recording", "job"])
+def test_what_belongs_to_something_deleted_meanwhile_is_not_kept(
+    several: Several, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The account is gone since the gate has let it in, or the recording since it was found."""
+    monkeypatch.setattr(access, "FRESH", 600.0)
+    client, people = several
+    client.headers = people["scientist"]
+    service = client.app.state.service  # type: ignore[attr-defined]
+
+    def gone(table: Any, condition: Any) -> None:
+        with service.database.write() as session:
+            session.execute(delete(table).where(condition))
+
+    client.get("/predictions").raise_for_status()  # the gate knows it
+    if what in ("beats", "key"):
+        gone(User, User.email == "scientist@example.org")
+        url = "/predict/beats" if what == "beats" else "/keys"
+        answer = client.post(url, json={"beats": beat()} if what == "beats" else {"name": "x"})
+    else:
+        place: Any = predictions if what == "recording" else predict_routes
+        name = "of_recording" if what == "recording" else "_submitted"
+        work = getattr(place, name)
+
+        def late(*given: Any, **options: Any) -> Any:
+            """The recording is opened before it is deleted: else it is not found (404)."""
+            made = work(*given, **options) if what == "recording" else None
+            gone(Recording, true())
+            return made or work(*given, **options)
+
+        monkeypatch.setattr(place, name, late)
+        monkeypatch.setattr(service.settings, "job_minutes", 0.1 if what == "job" else 10)
+        path, _ = recording(tmp_path)
+        upload: Any = {"files": {"files": path.open("rb")}, "data": {"fs": "360"}}
+        answer = client.post("/predict/recording", **upload)
+
+    assert refused(answer, 409) == problems.GONE
+
+
+def test_a_nul_is_refused_before_the_database_sees_it(several: Several) -> None:
+    client, people = several
+    for path in ("/predictions?model=%00", "/predictions?kind=a%00", "/recordings?person=%00"):
+        refused(client.get(path, headers=people["staff"]))
+    refused(client.delete("/persons/p%00", headers=people["admin"]))
+
+
 def test_predictions_are_listed_by_page_and_kind(several: Several) -> None:
     client, people = several
     client.headers = people["scientist"]
@@ -406,3 +476,12 @@ def test_beats_of_another_scale_are_refused_whatever_domain_is_claimed(client: T
 
     answer = client.post("/predict/beats", json={"beats": scaled, "domain": "mitbih360"})
     assert "scaled to 0 ... 1" in refused(answer)
+
+
+def test_what_helps_is_said_as_a_field_of_a_request(client: TestClient) -> None:
+    lead = heartbeat(20, 360, ("MLII",)).signal[0].tolist()
+
+    answer = client.post("/predict/samples", json={"fs": 360, "leads": {"1": lead}})
+
+    assert "lead=1" in refused(answer)
+    assert "--" not in refused(answer)

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import inspect
 from starlette.testclient import TestClient
 
 from retrace.deploy.predictor import Predictor
+from retrace.service import predictions
+from retrace.service.access import Principal
 from tests.heartbeats import MITBIH
 from tests.linear_model import beats_of
 from tests.serving import accounts_of, in_process, service_settings
@@ -85,6 +88,27 @@ def test_a_model_gets_the_features_that_it_asks_for(client: TestClient, root: Pa
     assert answer["segments"][0]["probabilities"] in expected
 
 
+def test_a_row_that_is_flagged_raises_no_alert(client: TestClient) -> None:
+    for name in ("S", "V"):
+        client.put(f"/rules/{name}", json={"probability": 0.01}).raise_for_status()
+    params = {"model": "mine"}
+    found = [client.get("/predict/random", params=params | {"seed": n}).json() for n in range(9)]
+
+    assert any(answer["flagging"]["flagged"] and answer["flags"] for answer in found)
+    assert client.get("/alerts").json() == []
+
+
+def test_the_signal_is_read_only_where_it_is_asked_for(client: TestClient) -> None:
+    service: Any = client.app.state.service  # type: ignore[attr-defined]
+    answer = client.get("/predict/random", params={"model": "mine", "seed": 1}).json()
+    who = Principal("", "", "staff", None)
+
+    with service.database.read() as session:
+        row = predictions.visible(session, who, answer["id"])
+        assert "signal" in inspect(row).unloaded
+        assert row.signal
+
+
 def test_outcome_and_truth_are_logged(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     answer = client.get("/predict/random", params={"model": "mine", "seed": 1}).json()
@@ -111,3 +135,11 @@ def test_the_data_of_another_run_are_refused_with_the_remedy(
     answer = client.get("/predict/random", params={"model": "mine"})
     assert answer.status_code == 409
     assert str(root) not in answer.json()["detail"]
+
+
+def test_without_a_name_a_model_is_asked_whose_test_part_is_here(root: Path) -> None:
+    settings = service_settings(root, root=root, models="another,mine")  # the first: the default
+    with in_process(settings) as client:
+        client.headers = accounts_of(client)["staff"].headers
+
+        assert client.get("/predict/random").json()["model"]["name"] == "mine"

@@ -335,6 +335,35 @@ def test_what_is_older_than_it_is_kept_goes(
         assert session.get(tables.Prediction, late) is None
 
 
+def test_what_expires_goes_in_groups_between_which_others_write(
+    client: TestClient,
+    people: dict[str, Person],
+    service: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = [upload(client, people["staff"], record()).json()["id"] for _ in range(3)]
+    alone = fill(service, people["staff"].id, kept[0])
+    with service.database.write() as session:
+        for table, ids in ((tables.Recording, kept), (tables.Prediction, [alone])):
+            ago = tables.now() - timedelta(days=31)
+            session.execute(update(table).where(table.id.in_(ids)).values(created=ago))
+    transactions = []
+    real = service.database.write
+
+    def counted_write() -> Any:
+        with service.database.read() as session:
+            left = select(func.count()).where(tables.Recording.id.in_(kept))
+            transactions.append(session.scalar(left))
+        return real()
+
+    monkeypatch.setattr(service.database, "write", counted_write)
+    monkeypatch.setattr(service.settings, "retention_days", 30)
+    monkeypatch.setattr(retention, "GROUP", 1)
+    retention.expire(service)
+
+    assert transactions[:4] == [3, 2, 1, 0]
+
+
 def test_a_start_sweeps_what_a_crash_left_but_not_what_another_server_writes(
     client: TestClient, people: dict[str, Person], service: Any, tmp_path: Path
 ) -> None:

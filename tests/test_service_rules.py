@@ -85,6 +85,20 @@ def test_a_recording_is_flagged_from_each_limit_of_its_rule(rule: Rule, says: st
     assert reasons(Rules({"V": rule}), "NVNNNVNNNN") == []  # one beat fewer
 
 
+def test_only_what_flagged_is_named_as_what_flagged() -> None:
+    rules = Rules({"V": Rule(0.5, 2), "S": Rule(0.9), "F": Rule(None, 2)})
+
+    said = rules.judge(beats("NVVN", p=0.8)).flagging
+    assert said == (
+        "2 of 4 beats are flagged by the rules for V; the recording is flagged by the rules for V."
+    )
+    said = rules.judge(beats("NNNN", p=0.8)).flagging
+    assert said == (
+        "None of 4 beats is flagged by the rules for S, V; "
+        "the recording is not flagged by the rules for V, F."
+    )
+
+
 def test_what_is_uncertain_counts_for_nothing_and_breaks_a_row() -> None:
     rules = Rules({"V": Rule(count=3, run=2)}, reject=0.6)
     sure = beats("VVV").probabilities
@@ -241,6 +255,33 @@ def test_two_who_set_a_rule_at_the_same_moment_leave_one_in_force(desk: Desk) ->
     in_force = desk.ask("GET", "/rules").json()["flag"]
     assert len(in_force) == 1
     assert desk.service.rules.current().flags == {"V": Rule(count=in_force[0]["count"])}
+
+
+def test_a_rule_that_was_just_set_is_not_ended_unseen(desk: Desk) -> None:
+    def put(count: int) -> Any:
+        return desk.ask("PUT", "/rules/V", json={"count": count})
+
+    put(1)
+    staff = desk.people["staff"].id
+    with ThreadPoolExecutor(1) as pool:
+        with desk.service.database.write() as session:  # another server's: it sets 2
+            (old,) = session.scalars(select(tables.Rule).where(tables.Rule.ended.is_(None)))
+            old.ended = tables.now()
+            session.flush()
+            session.add(tables.Rule(name="V", count=2, user_id=staff))
+            session.flush()
+            later = pool.submit(put, 3)
+            time.sleep(0.5)  # it has begun, and waits for this row or this database
+        answer = later.result()
+
+    (in_force,) = desk.ask("GET", "/rules").json()["flag"]
+    with desk.service.database.read() as session:
+        ended = select(tables.Audit.detail).where(tables.Audit.action == "rule.set")
+        seen = [detail.get("old_count") for detail in session.scalars(ended)]
+    if answer.status_code == 409:
+        assert in_force["count"] == 2
+    else:  # it read the rule that it took the place of
+        assert (in_force["count"], 2 in seen) == (3, True)
 
 
 def test_a_change_by_another_process_is_seen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -22,11 +23,12 @@ from retrace.errors import InputError
 from retrace.service import jobs, remote_training, tokens, trainings, worker, worktree
 from retrace.service.jobs import Cancelled
 from retrace.service.problems import Problem
-from retrace.service.trainer import create_trainer
+from retrace.service.trainer import Ordered, State, Trainer, create_trainer
 from retrace.service.training import Asked, Value, checked
 from tests.predictors import thread
 from tests.scratch import SMALL, change_params, commit_all, copy_repository, run
 from tests.serving import Person, accounts_of, free_port, in_process, service_settings
+from tests.sources import ROOT
 
 FOREST = {
     "dataset.name": "synthetic",
@@ -140,6 +142,9 @@ def test_a_stage_that_fails_says_why(root: Path, home: Path, tmp_path: Path) -> 
         ({"params": {"fetch.folder": "/etc"}}, "names files of the server"),
         ({"params": {"": 1}}, "params"),
         ({"params": {"lr": {"a": 1}}}, "params.lr"),
+        ({"params": {"epochs": 10**25}}, "params.epochs"),
+        ({"params": {"epochs": 1e25}}, "params.epochs"),
+        ({"params": {"models.gru.hidden": [10**25]}}, "params.models.gru.hidden"),
         ({"params": {f"a{i}": 1 for i in range(51)}}, "params"),
         ({"recipe": "nobody"}, "recipe 'nobody': unknown"),
         ({"recipe": "../params"}, "recipe"),
@@ -245,6 +250,16 @@ def test_one_that_takes_too_long_is_ended(settings: Any) -> None:
         worktree.train(settings, ID, text, lambda share: None)
 
     assert not processes_in(settings.home / "trainings")
+
+
+def test_one_that_takes_too_much_memory_is_ended(settings: Any) -> None:
+    """The array of its first record would have 8 GB."""
+    params: dict[str, Value] = {"synthetic.duration": 5e6, "synthetic.fs": 200}
+    text = checked(settings, Asked(params=params))
+    settings = settings.model_copy(update={"training_gigabytes": 1})
+
+    with pytest.raises(InputError, match=r"more memory than 1 GB.*RETRACE_TRAINING_GIGABYTES"):
+        worktree.train(settings, ID, text, lambda share: None)
 
 
 def test_one_training_at_a_time(tmp_path: Path) -> None:
@@ -387,6 +402,29 @@ def test_the_trainer_is_for_the_gateway_alone(settings: Any) -> None:
         assert trainer.get("/openapi.json").status_code == 404
 
 
+def test_a_training_that_is_cancelled_as_it_ends_stays_cancelled(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(settings)
+
+    def train(settings: Any, name: str, *others: object) -> dict[str, Any]:
+        trainer.cancel(name)
+        return {}
+
+    monkeypatch.setattr(worktree, "train", train)
+    trainer.order(Ordered(id=ID))
+    trainer._train(ID, Asked(), trainer.state(ID))
+
+    assert trainer.state(ID) == State("cancelled")
+
+
+def test_the_trainers_image_names_no_package_index() -> None:
+    text = (ROOT / "docker/train.Dockerfile").read_text(encoding="utf-8")
+
+    assert re.findall(r"https?://[^. ]+[\w.]", text) == []
+    assert "ARG TORCH_INDEX\n" in text
+
+
 def test_the_gateway_follows_the_trainer(gateway: Gateway, work: Work) -> None:
     each = gateway.begin()
     assert work.begun.wait(10)
@@ -475,6 +513,7 @@ def test_a_trainer_that_stays_away_fails_the_training_at_last(
     far: Any, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "PAUSE", timedelta(0))
+    monkeypatch.setattr(worker, "PATIENCE", timedelta(0))
     monkeypatch.setattr(remote_training, "OUTAGE", 0.1)
     client, headers, trainer = far
     with trainer():

@@ -23,6 +23,8 @@ from retrace.signals.domain import NAMED
 
 # By the quartiles of its recording: MIT-BIH reaches 29, the counts of a converter hundreds.
 FARTHEST = 100.0
+# Even noise is larger than that in mV, and a beat than that in units of its record; volts are not.
+SMALLEST, SMALLEST_SCALED = 0.02, 0.1
 LONGEST_RR = 60.0  # s; no heart that pauses for a minute beats again by itself
 UNREADABLE = 2  # stretches of ten seconds; of a single one the word may be wrong
 CLOSE = 0.05  # how far the mean and deviation of a standardised segment may be from 0 and 1
@@ -182,6 +184,8 @@ def _wrong(X: NDArray[np.float32], card: Card) -> str | None:
     bound = {"none": LARGEST, "range": 1.0}.get(scale, FARTHEST)
     if max(-low, high) > bound * (1 + 1e-6):
         return f"values up to {max(-low, high):.4g}"
+    if max(-low, high) < (SMALLEST if scale == "none" else SMALLEST_SCALED):
+        return f"values of at most {max(-low, high):.3g}"
     if card.domain.representation:
         return None
     if scale == "range" and low < 0:

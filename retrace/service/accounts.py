@@ -93,7 +93,7 @@ def change_password(service: "Service", who: Principal, present: str, wanted: st
     Raises InputError for a bad one, Problem (403) where the present one is wrong, and (429) for
     too many attempts.
     """
-    service.limits.count_account(who.email)
+    service.limits.count("login", "password", who.user_id)
     passwords.check(wanted, who.email)
     before = find(service, who.user_id).password
     if not passwords.verified(before, present):

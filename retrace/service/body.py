@@ -16,6 +16,10 @@ from retrace.service.problems import answer
 from retrace.service.settings import Settings
 
 UPLOADS = ("/recordings", "/recordings/labelled", "/predict/recording", "/predict/segments")
+NUMBERS = ("/predict/beats", "/predict/samples")  # they look who asks before they read
+# FastAPI reads JSON before it looks who asks, on the event loop: strangers must not keep it busy.
+PARAMS = ("/trainings", "/checks", "/jobs")  # of a pipeline; the last two are the trainer's
+LARGEST_PARAMS, LARGEST_OTHER = 256 << 10, 64 << 10  # bytes
 SLOWEST = 64 << 10  # bytes a second, behind `settings.body_seconds`
 PIECE = 256 << 10  # bytes that are unpacked at a time
 # Numbers as text shrink to a third, recordings to a half; zeros to a thousandth.
@@ -42,8 +46,7 @@ class BodyLimits:
         if length == "0" and "transfer-encoding" not in headers:
             return await self.app(scope, receive, send)  # no body
         coding = headers.get("content-encoding", "identity").strip().lower()
-        upload = scope["path"] in UPLOADS
-        limit = self.settings.largest_upload if upload else self.settings.largest_body
+        limit = self._limit(scope["path"])
         body = _Body(receive, limit, self.settings.body_seconds, _WINDOWS.get(coding))
         if not length.isdecimal() or int(length) > limit:
             refused = answer(413, _too_large(limit).detail)
@@ -55,8 +58,16 @@ class BodyLimits:
                 return await refused(scope, receive, body.answered(send))
             packed = (b"content-encoding", b"content-length")
             kept = [pair for pair in scope["headers"] if pair[0] not in packed]
-            scope = {**scope, "headers": kept}
+            scope["headers"] = kept  # in place: what is around this sees the route that is found
         return await self.app(scope, body.receive, body.answered(send))
+
+    def _limit(self, path: str) -> int:
+        if path in UPLOADS:
+            return self.settings.largest_upload
+        largest = self.settings.largest_body
+        if path in NUMBERS:
+            return largest
+        return min(largest, LARGEST_PARAMS if path in PARAMS else LARGEST_OTHER)
 
 
 class _Body:

@@ -22,6 +22,7 @@ from retrace.errors import InputError
 from retrace.service import accounts, audit, logs
 from retrace.service.connections import Bounded
 from retrace.service.database import Database
+from retrace.service.home import bind
 from retrace.service.settings import FILE, Settings, environment_file, read_settings
 from retrace.service.tables import User
 
@@ -36,7 +37,7 @@ def initialise(home: Path, root: Path) -> list[str]:
     Raises InputError where a setting, the database or the account is not usable.
     """
     os.umask(0o077)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(home)
     said = []
     if not (home / FILE).exists():
         secret = "" if os.environ.get("RETRACE_SECRET") else secrets.token_hex(32)
@@ -67,7 +68,7 @@ def serve(home: Path, root: Path, *, host: str, port: int, only: str | None = No
                 )
     for warning in (*_readable(home), *_open_to_others(host)):
         print(warning, file=sys.stderr)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(home)
     with _listening(host, port) as listener, logs.writing(home, only or "app"):
         config = uvicorn.Config(
             app := _application(settings, only),
@@ -85,6 +86,15 @@ def serve(home: Path, root: Path, *, host: str, port: int, only: str | None = No
         what = f"the {only}" if only else f"open {where}/docs"
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_run(app, _Server(config, f"Retrace at {where}: {what}"), listener))
+
+
+def _make(home: Path) -> None:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(
+            f"--home {home}: a file, or below one; the service keeps a folder: name another"
+        ) from None
 
 
 def _application(settings: Settings, only: str | None) -> FastAPI:
@@ -147,11 +157,12 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[Database]:
-    """The database at the present version; InputError, without its password, where it is not
-    usable."""
+    """The database at the present version, to which the folder belongs; InputError, without its
+    password, where it is not usable or the folder belongs to another one."""
     database = Database(settings.database)
     try:
         database.prepare()
+        bind(settings.home, database)
         yield database
     except SQLAlchemyError as error:
         why = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]

@@ -3,13 +3,15 @@
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Select, exists, select
+from sqlalchemy import ColumnElement, Select, exists, select, true
 from sqlalchemy.orm import Session, aliased
 
 from retrace.deploy.readers.common import printable
 from retrace.errors import InputError
 from retrace.service import audit
+from retrace.service.access import Principal
 from retrace.service.database import Database
+from retrace.service.predictions import seen_by
 from retrace.service.problems import Problem
 from retrace.service.tables import Feedback, Prediction, new_id
 
@@ -58,7 +60,7 @@ def give(
             session, "feedback", by=by, subject=prediction_id, segment=segment, label=label
         )
         session.flush()
-        return _shown(row, answer["model"]["name"], True)
+        return _shown(row, answer["model"]["name"], counts=True, seen=True)
 
 
 def of(session: Session, prediction_id: str) -> list[dict[str, Any]]:
@@ -71,6 +73,7 @@ def of(session: Session, prediction_id: str) -> list[dict[str, Any]]:
 
 def listed(
     session: Session,
+    who: Principal,
     *,
     model: str | None,
     agrees: bool | None,
@@ -78,8 +81,9 @@ def listed(
     before: str | None,
 ) -> list[dict[str, Any]]:
     """The newest `limit` of all feedback, as `of` gives it. model: to its answers. agrees: with
-    the answer, or not. before: older than the feedback with this id."""
-    chosen = _rows().order_by(Feedback.id.desc()).limit(limit)
+    the answer, or not. before: older than the feedback with this id. comment: None where `who` may
+    not see the prediction."""
+    chosen = _rows(seen_by(who)).order_by(Feedback.id.desc()).limit(limit)
     if model is not None:
         chosen = chosen.where(Prediction.model == model)
     if agrees is not None:
@@ -108,19 +112,20 @@ def _answered(answer: dict[str, Any], segment: int | None) -> str:
     return str(segments[segment or 0]["class"])
 
 
-def _rows() -> Select[Feedback, str, bool]:
+def _rows(seen: ColumnElement[bool] | None = None) -> Select[Feedback, str, bool, bool]:
     later = aliased(Feedback)
     newest: ColumnElement[bool] = ~exists().where(
         later.prediction_id == Feedback.prediction_id,
         later.segment.is_not_distinct_from(Feedback.segment),
         later.id > Feedback.id,
     )
-    return select(Feedback, Prediction.model, newest).join(
+    seen = true() if seen is None else seen
+    return select(Feedback, Prediction.model, newest, seen.label("seen")).join(
         Prediction, Prediction.id == Feedback.prediction_id
     )
 
 
-def _shown(row: Feedback, model: str, counts: bool) -> dict[str, Any]:
+def _shown(row: Feedback, model: str, counts: bool, seen: bool) -> dict[str, Any]:
     return {
         "id": row.id,
         "prediction": row.prediction_id,
@@ -130,7 +135,7 @@ def _shown(row: Feedback, model: str, counts: bool) -> dict[str, Any]:
         "label": row.label,
         "agrees": row.label == row.answered,
         "counts": bool(counts),
-        "comment": row.comment,
+        "comment": row.comment if seen else None,
         "by": row.user_id,
         "created": row.created,
     }

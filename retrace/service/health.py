@@ -1,18 +1,49 @@
 """Whether the service can do its work, part by part."""
 
+from __future__ import annotations
+
+import asyncio
 import shutil
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import httpx2
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 
-from retrace.service.state import Service
+from retrace.errors import InputError
 from retrace.service.tables import Job, Mail, now
 
+if TYPE_CHECKING:
+    from retrace.service.state import Service
+
+Found = TypeVar("Found")
+KEPT = 2.0  # s that what was found is told again, for anybody may ask
 LOW = 512 << 20  # bytes; below this an upload may not find room
 LATE = timedelta(minutes=15)  # a mail or a job that waits longer says that nobody takes it
+
+
+class Look(Generic[Found]):
+    """A look at the service, for anybody who asks: one at a time, and the next `KEPT` s later.
+
+    It belongs to the event loop: who waits for the look of another holds no thread.
+    """
+
+    def __init__(self, look: Callable[[Service], Found]) -> None:
+        self._look = look
+        self._task: asyncio.Task[Found] | None = None
+        self._begun = 0.0
+
+    async def found(self, service: Service) -> Found:
+        """What it found, or raised, now or a moment ago."""
+        task = self._task
+        if task is None or (task.done() and time.monotonic() - self._begun >= KEPT):
+            self._begun = time.monotonic()
+            task = self._task = asyncio.create_task(run_in_threadpool(self._look, service))
+        return await asyncio.shield(task)  # who goes does not end it for the others
 
 
 def states(service: Service) -> dict[str, str]:
@@ -53,15 +84,28 @@ def _models(service: Service) -> str:
     models = list(service.models)
     usable = [model for model in models if model.predictor]
     if url := service.settings.predictor_url:
+        from retrace.service.remote import addresses
+
         try:
-            httpx2.get(f"{url}/v2/health/ready", timeout=2).raise_for_status()
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            return f"the predictor is not ready ({type(error).__name__}): see PREDICTOR_URL"
+            why = [_unready(one) for one in addresses("PREDICTOR_URL", url)]
+        except InputError as error:
+            return str(error)
+        if all(why):
+            return f"the predictor is not ready ({', '.join(why)}): see PREDICTOR_URL"
     if not models:
         return "no model is published here: run dvc pull, then start the service again"
     if not usable:
         return f"none of {len(models)} can answer: see GET /models"
     return "ok" if len(usable) == len(models) else f"ok: {len(usable)} of {len(models)} can answer"
+
+
+def _unready(url: str) -> str:
+    """Why the predictor there is not ready, "" where it is."""
+    try:
+        httpx2.get(f"{url}/v2/health/ready", timeout=2, trust_env=False).raise_for_status()
+    except httpx2.HTTPError as error:
+        return type(error).__name__
+    return ""
 
 
 def _jobs(service: Service) -> str:
@@ -80,7 +124,10 @@ def _mail(service: Service) -> str:
         late = session.scalar(
             select(func.count()).where(Mail.due.is_not(None), Mail.created < now() - LATE)
         )
-    return f"{late} cannot be sent: see app.log" if late else "ok"
+        lost = session.scalar(select(func.count()).where(Mail.due.is_(None), Mail.sent.is_(None)))
+    if late:
+        return f"{late} cannot be sent: see app.log"
+    return f"ok: {lost} could not be sent and were given up: see app.log" if lost else "ok"
 
 
 def _disk(service: Service) -> str:

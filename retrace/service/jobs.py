@@ -8,7 +8,7 @@ writes asks for its own name and attempt. So a job's result is stored once.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -17,6 +17,8 @@ from retrace.service.access import Principal
 from retrace.service.database import Database
 from retrace.service.problems import Problem
 from retrace.service.tables import Job, now
+
+Again = Literal["failed", "away", "stopped"]
 
 LEASE = timedelta(seconds=15)
 PAUSE = timedelta(seconds=10)  # before a job that failed is tried again
@@ -101,15 +103,13 @@ def fail(database: Database, job: Job, why: str) -> None:
         _end(mine, "failed", why)
 
 
-def give_back(database: Database, job: Job, *, tried: bool) -> None:
-    """Queue it again. tried: it failed, which counts, and waits a while; else the worker stops.
-
-    Cancelled as `renew`.
-    """
+def give_back(database: Database, job: Job, why: Again) -> None:
+    """Queue it again, for a while later unless the worker stops. why: it failed, which counts; what
+    it needs is away, or the worker stops, which do not. Cancelled as `renew`."""
     with _held(database, job) as (_, mine):
         mine.state, mine.worker = "queued", None
-        mine.lease = now() + PAUSE if tried else None
-        mine.attempts -= not tried
+        mine.lease = None if why == "stopped" else now() + PAUSE
+        mine.attempts -= why != "failed"
 
 
 def cancel(job: Job) -> None:

@@ -14,7 +14,7 @@ from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
 from threading import Event, Thread
 
-from sqlalchemy import delete, event, func, select, update
+from sqlalchemy import delete, event, select, update
 from sqlalchemy.orm import Session
 
 from retrace.errors import InputError
@@ -31,7 +31,7 @@ KEPT = timedelta(days=30)  # address and subject of what was sent; the body goes
 # No line is broken, so that a link in a file stays one; what is not ASCII is encoded.
 POLICY = EmailPolicy(max_line_length=998, cte_type="7bit")
 LOG = logging.getLogger(__name__)
-_listening: set[Event] = set()
+_listening: set["Outbox"] = set()
 
 
 def queue(session: Session, to: str, subject: str, body: str) -> None:
@@ -47,25 +47,9 @@ def queue(session: Session, to: str, subject: str, body: str) -> None:
 
 
 def forget(session: Session, to: str) -> None:
-    """Remove all mails to an address, sent or not."""
+    """Remove all mails to an address, sent or not, and then their files."""
     session.execute(delete(Mail).where(Mail.to == to))
-
-
-def waiting(session: Session) -> int:
-    """How many mails are to be sent."""
-    return session.scalar(select(func.count()).where(Mail.due.is_not(None))) or 0
-
-
-def state(session: Session) -> str:
-    """What is wrong with mail, "ok" where nothing is."""
-    late = select(func.count()).where(Mail.due.is_not(None), Mail.error.is_not(None))
-    lost = select(func.count()).where(Mail.due.is_(None), Mail.sent.is_(None))
-    said = []
-    if count := session.scalar(late):
-        said.append(f"{count} could not be sent and will be tried again")
-    if count := session.scalar(lost):
-        said.append(f"{count} could not be sent and were given up")
-    return f"{', '.join(said)}: see app.log" if said else "ok"
+    event.listen(session, "after_commit", _sweep)
 
 
 def addresses(text: str) -> list[str]:
@@ -85,7 +69,9 @@ class Outbox:
         url = settings.smtp_url.get_secret_value()
         self._deliver = delivery.by_smtp(url) if url else delivery.into(settings.home / "mail")
         self._sender, self._database, self._gather = settings.mail_from, database, gather
+        self._folder, self.awake = settings.home / "mail", Event()
         self._purged = now() - KEPT
+        self.sweeps = True  # in its next round
 
     def round(self, closed: Event) -> None:
         """Send what is due, until `closed`."""
@@ -95,6 +81,8 @@ class Outbox:
                 break  # the server is likely to refuse the next one, too: that waits for a while
         if now() - self._purged > timedelta(days=1):
             self._purge()
+        if self.sweeps:
+            self._sweep()
 
     def _next(self) -> Mail | None:
         """The one that is due for longest."""
@@ -143,11 +131,21 @@ class Outbox:
             session.execute(update(Mail).where(ours).values(**values))
 
     def _purge(self) -> None:
-        self._purged = now()
+        self._purged, self.sweeps = now(), True
         with self._database.write() as session:
             session.execute(
                 delete(Mail).where(Mail.due.is_(None), Mail.created < now() - KEPT - GIVEN_UP)
             )
+
+    def _sweep(self) -> None:
+        """Remove the files whose mails are forgotten."""
+        self.sweeps = False
+        files = list(self._folder.glob("*.eml"))  # before the rows: each file's row was there first
+        with self._database.read() as session:
+            known = set(session.scalars(select(Mail.id)))
+        for path in files:
+            if path.stem not in known:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -156,12 +154,12 @@ def sending(
 ) -> Iterator[None]:
     """Send what is queued, see `Outbox`, for as long as this lasts. Whom the mail server keeps
     waiting at the end is not waited for: that mail is sent by the next process."""
-    outbox, closed, awake = Outbox(settings, database, gather), Event(), Event()
+    outbox, closed = Outbox(settings, database, gather), Event()
 
     def run() -> None:
         failing = False
         while not closed.is_set():
-            awake.clear()
+            outbox.awake.clear()
             try:
                 outbox.round(closed)
                 failing = False
@@ -169,23 +167,29 @@ def sending(
                 if not failing:
                     LOG.warning("mail: cannot be looked after: %s", type(error).__name__)
                 failing = True
-            awake.wait(EVERY)
+            outbox.awake.wait(EVERY)
 
     thread = Thread(target=run, name="mail", daemon=True)
-    _listening.add(awake)
+    _listening.add(outbox)
     thread.start()
     try:
         yield
     finally:
-        _listening.discard(awake)
+        _listening.discard(outbox)
         closed.set()
-        awake.set()
+        outbox.awake.set()
         thread.join(3)
 
 
 def _wake(session: Session) -> None:
-    for awake in list(_listening):
-        awake.set()
+    for outbox in list(_listening):
+        outbox.awake.set()
+
+
+def _sweep(session: Session) -> None:
+    for outbox in list(_listening):
+        outbox.sweeps = True
+    _wake(session)
 
 
 def _check(address: str) -> None:

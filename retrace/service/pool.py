@@ -1,13 +1,12 @@
 """The published models that are served: which there are, and which of them can answer."""
 
-import json
 import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +18,9 @@ from retrace.runs import models
 from retrace.service.problems import Problem
 from retrace.service.settings import Settings
 
+if TYPE_CHECKING:
+    from retrace.service.remote import RemoteNetwork
+
 FIRST = "mitdb_ds1_ds2"  # answers where none is named and the settings name none
 BRIEF = 1e-3  # s; what takes less is answered between other requests, without a thread
 LOG = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ LOG = logging.getLogger(__name__)
 class Model:
     """A published model. version: the first 12 hex digits of its weights' SHA-256, "" where it is
     not known. card, predictor: None where it cannot answer, and `why_not` says why. brief: so many
-    segments are answered in a millisecond."""
+    segments are answered in a millisecond. network: of other processes, None: this one answers."""
 
     name: str
     version: str = ""
@@ -36,6 +38,7 @@ class Model:
     predictor: Predictor | None = None
     why_not: str | None = None
     brief: int = 0
+    network: "RemoteNetwork | None" = None
 
     @property
     def usable(self) -> Predictor:
@@ -115,23 +118,22 @@ class Models:
 def _model(name: str, settings: Settings) -> Model:
     folder = settings.root / "recipes" / name
     try:
-        predictor = _predictor(name, folder, settings)
+        network = _network(name, folder, settings) if settings.predictor_url else None
+        predictor = Predictor(network or models.find(settings.root, name))
     except (InputError, OSError) as error:
         return Model(name, why_not=str(error).replace(f"{settings.root}/", ""))
     version = predictor.card.hashes.get("weights", "")[:12]
-    brief = 0 if settings.predictor_url else _brief(predictor)
-    return Model(name, version, predictor.card, predictor, brief=brief)
+    brief = 0 if network else _brief(predictor)
+    return Model(name, version, predictor.card, predictor, brief=brief, network=network)
 
 
-def _predictor(name: str, folder: Path, settings: Settings) -> Predictor:
-    if not settings.predictor_url:
-        return Predictor(models.find(settings.root, name))
+def _network(name: str, folder: Path, settings: Settings) -> "RemoteNetwork":
     from retrace.service.remote import RemoteNetwork
 
-    text = (folder / models.CARD).read_text(encoding="utf-8")
-    said = json.dumps(json.loads(text))
-    card = read_card(name, said, "restore it from Git")
-    return Predictor(RemoteNetwork(settings.predictor_url, name, card))
+    # What is no UTF-8 becomes \xNN, which no JSON has: the card is refused as any damaged one.
+    text = (folder / models.CARD).read_text(encoding="utf-8", errors="backslashreplace")
+    card = read_card(name, text, "restore it from Git")
+    return RemoteNetwork(settings.predictor_url, name, card)
 
 
 def _brief(predictor: Predictor) -> int:

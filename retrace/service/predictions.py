@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from retrace.deploy.answers import STATEMENT, Answer
 from retrace.deploy.judged import Judged, Limits
@@ -21,7 +21,7 @@ from retrace.service.access import Principal
 from retrace.service.pool import Model
 from retrace.service.problems import Problem
 from retrace.service.rules import Verdict
-from retrace.service.writer import Entry, insert_all
+from retrace.service.writer import Entry
 
 if TYPE_CHECKING:
     from retrace.service.state import Service
@@ -81,22 +81,11 @@ def judged(
         "created": tables.now(),
     }
     beside = None
-    if verdict.flags:
+    if verdict.flags and kind != "random":  # of the test part: nobody waits for help
         beside = partial(
             alerts.raised, prediction_id=said["id"], verdict=verdict, settings=service.settings
         )
     return Entry(row, Counter(segment["class"] for segment in said["segments"]), beside), body
-
-
-def answered(
-    service: Service, user_id: str, answer: Answer, model: Model, **options: Any
-) -> dict[str, Any]:
-    """Judge and keep an answer, and return its JSON. options: of `judged`."""
-    entry, body = judged(service, user_id, answer, model, **options)
-    with service.database.write() as session:
-        insert_all(session, [entry])
-    found: dict[str, Any] = orjson.loads(body)
-    return found
 
 
 def _segments(answer: Answer, verdict: Verdict, placed: bool) -> list[dict[str, Any]]:
@@ -172,8 +161,10 @@ def seen_by(who: Principal) -> ColumnElement[bool]:
 
 
 def visible(session: Session, who: Principal, prediction_id: str) -> tables.Prediction:
-    """A prediction by its id; Problem 404 where there is none that `who` may see."""
+    """A prediction by its id, its signal not read yet; Problem 404 where there is none that `who`
+    may see."""
     wanted = select(tables.Prediction).where(tables.Prediction.id == prediction_id, seen_by(who))
+    wanted = wanted.options(defer(tables.Prediction.signal))
     if (found := session.scalar(wanted)) is None:
         raise Problem(404, f"prediction {prediction_id[:40]}: none that you may see has this id")
     return found

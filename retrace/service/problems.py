@@ -1,6 +1,7 @@
 """What is answered when something is wrong: a status and one sentence, `{"detail": ...}`."""
 
 import errno
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -8,7 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -16,6 +23,7 @@ from retrace.errors import InputError
 
 FULL = "the disk is full; nothing was stored: free some space on the server and send it again"
 AWAY = "the database does not answer; nothing was stored: send the request again later"
+GONE = "what it belongs to was deleted meanwhile; nothing was stored: look what is still there"
 # FastAPI would hand what was asked, and errors with what they quote, to any collector it finds.
 SILENT = TelemetryConfig(
     tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False
@@ -35,6 +43,10 @@ WORDS = {
     503: "not available at present; see Retry-After",
     507: "the disk is full",
 }
+
+
+# What the library tells users of the command, as a field of a request: --lead MLII is lead=MLII.
+_OPTIONS = re.compile(r"--(lead|fs) ?\b")
 
 
 class Problem(Exception):
@@ -84,7 +96,7 @@ async def _problem(request: Request, error: Any) -> JSONResponse:
 
 
 async def _input(request: Request, error: Exception) -> JSONResponse:
-    return answer(422, str(error))
+    return answer(422, _OPTIONS.sub(r"\1=", str(error)))
 
 
 async def _http(request: Request, error: Any) -> JSONResponse:
@@ -93,16 +105,19 @@ async def _http(request: Request, error: Any) -> JSONResponse:
 
 async def _invalid(request: Request, error: Any) -> JSONResponse:
     said = [
-        f"{'.'.join(map(str, problem['loc'][:6]))}: {problem['msg']}" for problem in error.errors()
+        f"{'.'.join(str(part)[:100] for part in problem['loc'][:6])}: {problem['msg']}"
+        for problem in error.errors()[:10]
     ]
-    return answer(422, "; ".join(said[:10]))  # the values stay out: they may be a signal
+    return answer(422, "; ".join(said))  # the values stay out: they may be a signal
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, DBAPIError) and full(error.orig):
         return answer(507, FULL)
-    if isinstance(error, PoolTimeout) or (
-        isinstance(error, DBAPIError) and (error.connection_invalidated or _operational(error))
+    if isinstance(error, IntegrityError) and _orphaned(error.orig):
+        return answer(409, GONE)
+    if isinstance(error, PoolTimeout | OperationalError | InterfaceError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
     ):
         return answer(503, AWAY, {"Retry-After": "5"})
     raise error
@@ -121,5 +136,7 @@ def full(error: BaseException | None) -> bool:
     return getattr(error, "sqlstate", None) == "53100" or "disk is full" in str(error)
 
 
-def _operational(error: DBAPIError) -> bool:
-    return type(error.orig).__name__ in ("OperationalError", "InterfaceError", "AdminShutdown")
+def _orphaned(error: BaseException | None) -> bool:
+    """Whether this says that a row refers to one that is not there: of PostgreSQL or of SQLite."""
+    code = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
+    return code in ("23503", "SQLITE_CONSTRAINT_FOREIGNKEY")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from retrace.deploy.inputs import Ready
 from retrace.deploy.plausible import check_domain
 from retrace.errors import InputError
 from retrace.files import read_csv
-from retrace.service.pool import Model
+from retrace.service.pool import Model, Models
 from retrace.service.problems import Problem
 
 WAVEFORMS, SPLIT = Path("data/waveforms"), Path("data/split.csv")
@@ -41,6 +42,22 @@ class _Part:
     total: int
 
 
+def tested(root: Path, models: Models) -> Model:
+    """The first model that can answer and whose test part is here; the default where there is none,
+    since `draw` says of it what is missing."""
+    for model in models:
+        if model.card is None or model.predictor is None:
+            continue
+        with suppress(OSError, ValueError, KeyError, InputError):
+            _check_run(root, _array(root, model.card), model.card)
+            return model
+    return models.get(None)
+
+
+def _array(root: Path, card: Card) -> Path:
+    return root / ("data/scalograms" if card.domain.representation else WAVEFORMS) / "X.npy"
+
+
 def draw(root: Path, model: Model, seed: int | None) -> Row:
     """A row of the test part that `model` was tested on; for the same seed the same one.
 
@@ -49,7 +66,7 @@ def draw(root: Path, model: Model, seed: int | None) -> Row:
     """
     assert model.card is not None
     card = model.card
-    array = root / ("data/scalograms" if card.domain.representation else WAVEFORMS) / "X.npy"
+    array = _array(root, card)
     try:
         _check_run(root, array, card)
         stamps = tuple(_stamp(root / path) for path in (SPLIT, WAVEFORMS / "segments.csv"))

@@ -20,7 +20,7 @@ from retrace.service.settings import Settings
 if TYPE_CHECKING:
     from retrace.service.state import Service
 
-Name = Literal["predict", "train", "login"]
+Name = Literal["predict", "train", "login", "account", "forgot"]
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 LARGEST = 100_000  # accounts and addresses that are counted at a time
 
@@ -34,10 +34,17 @@ class Limits:
     """
 
     def __init__(self, settings: Settings) -> None:
+        most, span = _read("login", settings.login_limit)
         self._windows: dict[Name, _Windows] = {
-            "predict": _Windows("predict", settings.predict_limit),
-            "train": _Windows("train", settings.train_limit),
-            "login": _Windows("login", settings.login_limit),
+            "predict": _Windows(*_read("predict", settings.predict_limit)),
+            "train": _Windows(*_read("train", settings.train_limit)),
+            "login": _Windows(most, span),
+            # Of passwords that many addresses try on one account. A single address, which "login"
+            # holds back, cannot use this up and so keep the owner out; it takes more than ten.
+            "account": _Windows(10 * most, span),
+            # Of mails to one account. A token is good for an hour: where strangers used these up,
+            # the last one that they had sent still works for the owner.
+            "forgot": _Windows(most, "day" if span == "day" else "hour"),
         }
 
     def count(self, name: Name, *who: str) -> None:
@@ -49,7 +56,12 @@ class Limits:
 
     def count_account(self, email: str) -> None:
         """Count one more attempt to log in to this account, which need not exist."""
-        self.count("login", "account", hashlib.sha256(email.encode()).hexdigest())
+        self.count("account", _account(email))
+
+    def mails(self, email: str) -> bool:
+        """Count one more mail that is asked for this account, which need not exist: whether it is
+        none too many."""
+        return self._windows["forgot"].count((_account(email),)) is None
 
 
 def limited(name: Name) -> Callable[..., Awaitable[None]]:
@@ -66,7 +78,8 @@ def limited(name: Name) -> Callable[..., Awaitable[None]]:
 
     async def by_address(request: Request) -> None:
         service: Service = request.app.state.service
-        service.limits.count(name, request.url.path, address(request))
+        # Not `request.url`: the Host, which the client names, has a part in it.
+        service.limits.count(name, request.scope["path"], address(request))
 
     return by_address if name == "login" else by_account
 
@@ -81,17 +94,27 @@ def address(request: Request) -> str:
     return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else host
 
 
+def _account(email: str) -> str:
+    """What stands for an account, of one length."""
+    return hashlib.sha256(email.encode()).hexdigest()
+
+
+def _read(name: Name, text: str) -> tuple[int, str]:
+    """The number and the span of a limit."""
+    found = re.fullmatch(rf"([1-9][0-9]{{0,8}})/({'|'.join(SECONDS)})", text, re.ASCII)
+    if not found:
+        raise InputError(
+            f"RETRACE_{name.upper()}_LIMIT: {text!r}; it is a number and a span, as in "
+            "180/minute: correct it"
+        )
+    return int(found[1]), found[2]
+
+
 class _Windows:
     """The windows of one limit, those first that began first."""
 
-    def __init__(self, name: Name, text: str) -> None:
-        found = re.fullmatch(rf"([1-9][0-9]{{0,8}})/({'|'.join(SECONDS)})", text, re.ASCII)
-        if not found:
-            raise InputError(
-                f"RETRACE_{name.upper()}_LIMIT: {text!r}; it is a number and a span, as in "
-                "180/minute: correct it"
-            )
-        self.text, self._most, self._seconds = text, int(found[1]), SECONDS[found[2]]
+    def __init__(self, most: int, span: str) -> None:
+        self.text, self._most, self._seconds = f"{most}/{span}", most, SECONDS[span]
         self._counts: OrderedDict[tuple[str, ...], list[float]] = OrderedDict()  # start, number
         self._lock = Lock()
 

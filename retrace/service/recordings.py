@@ -210,11 +210,6 @@ def delete_of_person(service: Service, who: Principal, person: str) -> int:
     return remove(service, tables.Recording.person == person, by=who.user_id, why="person")
 
 
-def delete_of_user(service: Service, user_id: str, *, by: str | None = None) -> int:
-    """Remove all recordings that a user has uploaded likewise; how many there were."""
-    return remove(service, tables.Recording.user_id == user_id, by=by or user_id, why="user")
-
-
 def remove(service: Service, condition: ColumnElement[bool], *, by: str | None, why: str) -> int:
     """Remove the recordings of which this is true, their rows first; how many there were."""
     with service.database.write() as session:

@@ -29,7 +29,8 @@ from retrace.service.protocol_tensors import (
 )
 
 LOG = getLogger(__name__)
-TIMEOUT = httpx2.Timeout(30.0, connect=2.0)  # s; of the largest model a segment takes seconds
+CONNECT = 2.0  # s
+PATIENCE, LONGEST = 10.0, 60.0  # s for an answer, one more for each segment, and at most
 KEPT = httpx2.Limits(max_connections=100, max_keepalive_connections=32, keepalive_expiry=4.0)
 REST = 3.0  # s in which a server that failed is asked nothing
 HASH = re.compile("[0-9a-f]{12,64}")  # a version as Retrace names it; Triton's are 1, 2, ...
@@ -50,11 +51,13 @@ class _Unusable(Exception):
 @dataclass
 class _Replica:
     """One of the servers. binary: it knows the extension. versions: of the model, as it declares;
-    None: not looked at since it was last away."""
+    None: not looked at since it was last away. told: the hash of its weights, when it was last
+    looked at."""
 
     url: str
     binary: bool = False
     versions: list[str] | None = None
+    told: bool | None = None
     rests_until: float = 0.0  # on the monotonic clock
 
     @property
@@ -82,7 +85,7 @@ class RemoteNetwork:
         self.card, self._name = card, name
         self._replicas = [_Replica(one) for one in addresses("PREDICTOR_URL", url)]
         self._turns = count()
-        self._client = httpx2.Client(timeout=TIMEOUT, limits=KEPT, trust_env=False)
+        self._client = httpx2.Client(timeout=_timeout(0), limits=KEPT, trust_env=False)
 
     def logits(self, X: NDArray[Any], features: NDArray[Any] | None) -> NDArray[np.float32]:
         """Of one batch of segments X (n, *card.shape) and the k features (n, k) beside them."""
@@ -98,6 +101,13 @@ class RemoteNetwork:
                 if error.rest:
                     replica.rests_until = time.monotonic() + REST
         raise Problem(503, AWAY, Retry_After=f"{ceil(REST)}")
+
+    @property
+    def weights(self) -> str:
+        """Whether they are those of the card: "checked", "not checked" where a server tells no hash
+        (Triton's versions are 1, 2, ...), "not asked yet" before the first batch."""
+        told = [one.told for one in self._replicas if one.told is not None]
+        return ("checked" if all(told) else "not checked") if told else "not asked yet"
 
     def close(self) -> None:
         """Give the connections back."""
@@ -118,7 +128,10 @@ class RemoteNetwork:
             head["outputs"][0]["parameters"] = {"binary_data": True}
         content, headers = pack("inputs", head, tensors, replica.binary)
         place = f"/v2/models/{self._name}/infer"
-        response = self._asked(replica, "POST", place, content=content, headers=headers)
+        timeout = _timeout(len(tensors["segments"]))
+        response = self._asked(
+            replica, "POST", place, content=content, headers=headers, timeout=timeout
+        )
         try:
             message = unpack("outputs", response.content, response.headers.get(HEAD))
         except NotFinite:
@@ -155,12 +168,12 @@ class RemoteNetwork:
         }:
             raise _Unusable("its model takes or answers other tensors", rest=True)
         versions = [str(one) for one in said.get("versions") or []]
-        self._compare(said, versions)
+        replica.told = self._compare(said, versions)
         replica.binary = BINARY in (server.get("extensions") or [])
         replica.versions = versions
 
-    def _compare(self, said: dict[str, Any], versions: list[str]) -> None:
-        """_Unusable where the server tells that its weights are others."""
+    def _compare(self, said: dict[str, Any], versions: list[str]) -> bool:
+        """Whether the server tells the hash of its weights; _Unusable where they are others."""
         weights = self.card.hashes.get("weights", "")
         try:
             told = parameters(said).get("retrace")
@@ -169,10 +182,11 @@ class RemoteNetwork:
         if told is not None:
             if told != {"weights": weights, "int8": self.card.int8}:
                 raise _Unusable("its model has other weights", rest=True)
-            return
+            return True
         hashes = [one for one in versions if HASH.fullmatch(one)]
         if hashes and not any(weights.startswith(one) for one in hashes):
             raise _Unusable("its model has other weights, by its versions", rest=True)
+        return bool(hashes)
 
     def _asked(self, replica: _Replica, method: str, path: str, **sent: Any) -> httpx2.Response:
         """The server's answer of status 200; asked once more where the connection was dropped."""
@@ -188,6 +202,10 @@ class RemoteNetwork:
         if response.status_code != 200:
             raise _Unusable(f"{path}: status {response.status_code}")
         return response
+
+
+def _timeout(segments: int) -> httpx2.Timeout:
+    return httpx2.Timeout(min(PATIENCE + segments, LONGEST), connect=CONNECT)
 
 
 def addresses(setting: str, text: str) -> list[str]:

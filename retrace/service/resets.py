@@ -7,7 +7,7 @@ from sqlalchemy import delete, select
 
 from retrace.errors import InputError
 from retrace.service import audit, emails, logins, mail, passwords, tokens
-from retrace.service.tables import Reset, User, now
+from retrace.service.tables import ApiKey, Reset, User, now
 
 if TYPE_CHECKING:
     from retrace.service.state import Service
@@ -26,10 +26,11 @@ It works once. If it was not you, nothing has changed, and nothing needs to be d
 def ask(service: "Service", email: str, address: str) -> None:
     """Mail a token to the account of this address; where there is none, do as if.
 
-    Raises Problem (429) where it is asked too often for one account.
+    Where it is asked too often for one account, nothing is mailed, and nobody is told.
     """
     email = emails.spelt(email)
-    service.limits.count_account(email)
+    if not service.limits.mails(email):
+        return
     token = tokens.opaque()
     with service.database.write() as session:
         user = session.scalar(select(User).where(User.email == email, User.active))
@@ -44,7 +45,8 @@ def ask(service: "Service", email: str, address: str) -> None:
 
 
 def use(service: "Service", token: str, password: str, address: str) -> None:
-    """Set a new password with a mailed token, and end all logins of the account.
+    """Set a new password with a mailed token; all logins and API keys of the account end, since
+    somebody else may have had it.
 
     Raises InputError for a token that is unknown, used or expired, and for a bad password (then
     the token stays good).
@@ -68,4 +70,7 @@ def use(service: "Service", token: str, password: str, address: str) -> None:
         session.delete(again.Reset)
         logins.end_all(session, again.User.id)
         audit.record(session, "reset.use", by=again.User.id, address=address)
+        theirs = delete(ApiKey).where(ApiKey.user_id == again.User.id).returning(ApiKey.id)
+        for key_id in session.scalars(theirs):
+            audit.record(session, "key.delete", by=again.User.id, subject=key_id)
     service.gate.forget()

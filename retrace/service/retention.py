@@ -8,11 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from logging import getLogger
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from retrace.service import recordings, tables
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LOG = getLogger(__name__)
 EVERY = 3600.0  # s
+GROUP = 1000  # rows that go at once: others who write wait no longer than that takes
 DAY = 86_400.0  # s; no upload takes so long
 
 
@@ -70,11 +71,27 @@ def expire(service: Service) -> None:
     if days is None:
         return
     end = tables.now() - timedelta(days=days)
-    gone = recordings.remove(service, tables.Recording.created < end, by=None, why="retention")
-    with service.database.write() as session:
-        session.execute(delete(tables.Prediction).where(tables.Prediction.created < end))
+    gone = 0
+    while some := recordings.remove(
+        service, _group(tables.Recording, end), by=None, why="retention"
+    ):
+        gone += some
+    while _forgotten(service, _group(tables.Prediction, end)):
+        pass
     if gone:
         LOG.info("%d recordings were older than %g days and are removed", gone, days)
+
+
+def _group(table: type[tables.Recording | tables.Prediction], end: datetime) -> ColumnElement[bool]:
+    """Whether a row is one of `GROUP` from before `end`."""
+    return table.id.in_(select(table.id).where(table.created < end).limit(GROUP))
+
+
+def _forgotten(service: Service, condition: ColumnElement[bool]) -> bool:
+    """Remove the predictions of which this is true; whether there were any."""
+    with service.database.write() as session:
+        rows = delete(tables.Prediction).where(condition).returning(tables.Prediction.id)
+        return bool(session.scalars(rows).all())
 
 
 def _run(service: Service, stop: threading.Event) -> None:

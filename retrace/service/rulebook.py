@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from threading import Event, Lock, Thread
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -152,10 +152,13 @@ def _in_force(session: Session) -> Rules:
 
 
 def _ended(session: Session, name: str) -> tables.Rule | None:
-    """End the rule in force, and return it."""
+    """End the rule in force, and return it: that one alone, for by now another may be in force,
+    which this user has not seen."""
     in_force = (tables.Rule.name == name) & tables.Rule.ended.is_(None)
     old = session.scalar(select(tables.Rule).where(in_force).with_for_update())
-    session.execute(update(tables.Rule).where(in_force).values(ended=tables.now()))
+    if old is not None:
+        old.ended = tables.now()
+        session.flush()
     return old
 
 

@@ -173,22 +173,27 @@ class Rules:
             said = f"No {unit} is flagged: the staff have set no rule for a {unit}"
         else:
             said = f"{_of(segments, unit)} flagged by the rules for "
-            said += ", ".join(rules.segment)
-        names = ", ".join(rules.recording)
+            said += ", ".join(_named(flags, "segment") or rules.segment)
+        names = ", ".join(_named(flags, "recording") or rules.recording)
         if not placed:
             if names:
                 said += f"; those for a recording ({names}) do not apply to a {unit} by itself"
         elif not names:
             said += "; the recording is not flagged: the staff have set no rule for a recording"
         else:
-            found = any(flag.level == "recording" for flag in flags)
-            said += f"; the recording is {'' if found else 'not '}flagged by the rules for {names}"
+            found = "" if _named(flags, "recording") else "not "
+            said += f"; the recording is {found}flagged by the rules for {names}"
         return f"{said}."
 
     def _doubt(self, unit: str, uncertain: NDArray[np.bool_] | None) -> str:
         if uncertain is None:
             return "Nothing is called uncertain: the staff have set no limit."
         return f"{_of(uncertain, unit)} uncertain: below a probability of {self.reject:g}."
+
+
+def _named(flags: list[Flag], level: str) -> list[str]:
+    """The classes for which something of this level is flagged."""
+    return [flag.name for flag in flags if flag.level == level]
 
 
 def _many(count: int, unit: str) -> str:

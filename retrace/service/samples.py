@@ -64,19 +64,29 @@ def ready(
     """
     if domain is not None:
         check_domain(BEATS.name, domain, card)
-    try:
-        numbers = np.array(beats)
-    except ValueError:
-        raise InputError(
-            "beats: rows of different lengths; all are of one shape: send others by themselves"
-        ) from None
-    if numbers.dtype.kind not in "fiu":
-        raise InputError("beats: not all are numbers; a beat is a row of these: leave others out")
-    with np.errstate(over="ignore"):  # what overflows is no number, and refused by the model
-        X = numbers.astype(np.float32)
+    X = _numbers(beats)
     if X.ndim == 2:
         X = X[:, None]
     return Ready(BEATS.name, BEATS, X, None if features is None else _columns(features, card))
+
+
+def _numbers(beats: Sequence[Any]) -> NDArray[np.float32]:
+    # As objects: among numbers NumPy would make text of all cells, each as long as the longest.
+    cells = np.array(beats, dtype=object)
+    kinds = set(map(type, cells.flat))
+    if list in kinds:
+        raise InputError(
+            "beats: rows of different lengths; all are of one shape: send others by themselves"
+        )
+    try:
+        if kinds <= {float, int}:
+            with np.errstate(
+                over="ignore"
+            ):  # what overflows is no number, and refused by the model
+                return cells.astype(np.float32)
+    except OverflowError:  # an integer that is larger than any float
+        pass
+    raise InputError("beats: not all are numbers; a beat is a row of these: leave others out")
 
 
 def _columns(features: Mapping[str, Sequence[float]], card: Card) -> NDArray[np.float32]:

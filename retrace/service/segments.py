@@ -50,4 +50,5 @@ def opened(upload: Upload, model: Model, settings: Settings) -> Ready:
         raise InputError(found.why.replace(f"{path.parent}/", ""))
     if not isinstance(found, Ready):
         raise InputError(f"{path.name}: no segments, but a signal: POST /predict/recording")
-    return replace(found, name=path.name)
+    X = found.X[None] if found.X.shape == model.card.shape else found.X  # one row, as it was taken
+    return replace(found, name=path.name, X=X)

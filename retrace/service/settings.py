@@ -30,20 +30,27 @@ class Settings(BaseSettings):
 
     models: str = Field("", description="to serve, joined by commas; empty: all that are here")
     access_minutes: float = Field(15, gt=0, le=60, description="an access token is valid")
-    refresh_days: float = Field(14, gt=0, le=90, description="a login lasts without being used")
+    refresh_days: float = Field(14, gt=0, le=90, description="a login ends so long after it began")
     predict_limit: str = Field("180/minute", description="predictions of one account")
     train_limit: str = Field("5/minute", description="trainings of one account")
-    login_limit: str = Field("10/minute", description="attempts of one address, and on one account")
+    login_limit: str = Field(
+        "10/minute", description="attempts of one address; on one account ten times as many"
+    )
     concurrent: int = Field(64, ge=1, description="predictions at a time; more are answered 503")
 
     largest_upload: int = Field(256 << 20, gt=0, description="bytes of all files of a request")
-    largest_body: int = Field(4 << 20, gt=0, description="bytes of any other request, unpacked")
+    largest_body: int = Field(
+        4 << 20, gt=0, description="bytes of beats or samples as JSON, unpacked"
+    )
     body_seconds: float = Field(
         30, gt=0, description="that a body may take, and one more for each 64 KiB of it"
     )
     longest_hours: float = Field(48, gt=0, description="hours of a recording")
     job_minutes: float = Field(10, ge=0, description="longer recordings become jobs")
     training_hours: float = Field(24, gt=0, description="a training is ended behind that")
+    training_gigabytes: float = Field(
+        16, gt=0, description="of memory, for each process of a training"
+    )
     worker: bool = Field(True, description="the server keeps a worker for jobs beside it")
     header_comments: Literal["strip", "keep"] = Field(
         "strip", description="age, sex, drugs, and whatever else the head of a recording says"

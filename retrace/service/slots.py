@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from retrace.service.problems import Problem
 from retrace.service.settings import Settings
 
 Found = TypeVar("Found")
+_holds_one = ContextVar("holds_one", default=False)  # whether this request holds a slot
 
 
 class Slots:
@@ -22,7 +24,9 @@ class Slots:
     def __init__(self, settings: Settings) -> None:
         self._most = self._free = settings.concurrent
         # A part of a long recording takes up to 100 MB; more threads than processors gain nothing.
-        self._threads = anyio.CapacityLimiter(os.cpu_count() or 1)
+        self._threads = self._predicting = anyio.CapacityLimiter(os.cpu_count() or 1)
+        if settings.predictor_url:  # they wait for another process, which must hold nobody else up
+            self._predicting = anyio.CapacityLimiter(self._most)
 
     def __enter__(self) -> None:
         if not self._free:
@@ -32,12 +36,13 @@ class Slots:
                 Retry_After="1",
             )
         self._free -= 1
+        _holds_one.set(True)
 
     def __exit__(self, *error: object) -> None:
         self._free += 1
+        _holds_one.set(False)
 
     async def thread(self, work: Callable[..., Found], *given: Any, **options: Any) -> Found:
         """Do in a thread what takes longer than a moment; what finds none free waits here."""
-        return await anyio.to_thread.run_sync(
-            partial(work, *given, **options), limiter=self._threads
-        )
+        threads = self._predicting if _holds_one.get() else self._threads
+        return await anyio.to_thread.run_sync(partial(work, *given, **options), limiter=threads)

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
-from retrace.service import alerts, mail, retention, supervisor
+from retrace.service import alerts, health, mail, retention, supervisor
 from retrace.service.access import Gate
 from retrace.service.database import Database
+from retrace.service.home import bind
 from retrace.service.observed import Metrics
 from retrace.service.pool import Models
 from retrace.service.ratelimit import Limits
@@ -32,6 +33,10 @@ class Service:
     rules: Rulebook
     slots: Slots
     metrics: Metrics = field(default_factory=Metrics)
+    ready: health.Look[dict[str, str]] = field(default_factory=lambda: health.Look(health.states))
+    waiting: health.Look[tuple[dict[str, int], int]] = field(
+        default_factory=lambda: health.Look(health.waiting)
+    )
 
 
 @contextmanager
@@ -39,6 +44,7 @@ def opened(settings: Settings) -> Iterator[Service]:
     """Start the parts that a server and a worker both need, then stop them in reverse order."""
     database = Database(settings.database)
     database.prepare()
+    bind(settings.home, database)
     writer = Writer(database)
     rules = Rulebook(database)
     try:

@@ -61,6 +61,7 @@ def _started(settings: Settings) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "retrace.service.worker", "--with-parent"],
         env=os.environ | {"RETRACE_HOME": str(home), "RETRACE_ROOT": str(root)},
         stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the server, which then ends the worker in order
     )
 
 

@@ -87,6 +87,13 @@ def _belongs(table: str, **options: Any) -> Mapped[Any]:
     return mapped_column(ForeignKey(f"{table}.id", ondelete="CASCADE"), index=True, **options)
 
 
+class Identity(Table):
+    """One row, by which a service's folder knows its database again."""
+
+    __tablename__ = "identity"
+    id: Mapped[str] = _key()
+
+
 class User(Table):
     """An account. role: None until an admin gives one; until then it sees itself alone."""
 

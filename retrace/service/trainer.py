@@ -123,16 +123,22 @@ class Trainer:
 
         try:
             text = checked(self._settings, asked)
-            state.result = worktree.train(self._settings, name, text, progress)
-            state.state, state.progress = "done", 1.0
+            result = worktree.train(self._settings, name, text, progress)
+            self._over(state, State("done", 1.0, result))
         except _Cancelled:
-            state.state = "cancelled"
+            self._over(state, State("cancelled", state.progress))
         except (InputError, Problem) as error:
-            state.error, state.state = str(error), "failed"
+            self._over(state, State("failed", state.progress, error=str(error)))
         except Exception:
             LOG.exception("training %s", name)
-            state.error = "training: the fault is the service's: ask its admin"
-            state.state = "failed"
+            why = "training: the fault is the service's: ask its admin"
+            self._over(state, State("failed", state.progress, error=why))
+
+    def _over(self, state: State, last: State) -> None:
+        """Note how it ended, unless it was cancelled meanwhile."""
+        with self._change:
+            if not state.over:
+                vars(state).update(vars(last))
 
 
 def create_trainer(settings: Settings) -> FastAPI:

@@ -18,8 +18,10 @@ WITHOUT = (
 )
 
 Text = Annotated[str, StringConstraints(max_length=200)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-One = bool | int | Number | Text | None
+MOST = 2**53  # whole numbers up to this one every JSON keeps as they are
+Whole = Annotated[int, Field(ge=-MOST, le=MOST)]
+Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]  # 1e25 is whole, too
+One = bool | Whole | Number | Text | None
 Value = One | Annotated[list[One], Field(max_length=50)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 EXAMPLE: JsonDict = {"recipe": "synthetic", "params": {"lr": 1e-4, "epochs": 10}}

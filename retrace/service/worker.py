@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from logging import getLogger
 from pathlib import Path
@@ -25,17 +26,18 @@ from sqlalchemy.orm import Session
 from retrace.errors import InputError
 from retrace.service import jobs, logs, predictions, trainings
 from retrace.service.database import Database
-from retrace.service.jobs import Cancelled, Result
+from retrace.service.jobs import Again, Cancelled, Result
 from retrace.service.problems import Problem
 from retrace.service.settings import read_settings
 from retrace.service.state import Service, opened
 from retrace.service.supervisor import LAST_WORDS
-from retrace.service.tables import Job, Recording
+from retrace.service.tables import Job, Recording, now
 from retrace.service.writer import insert_all
 
 LOG = getLogger("retrace.service.worker")  # also where it is the program
 RENEW = 3.0  # s; a lease outlasts four of these
 LOOK = 0.5  # s between looks at the queue, and at whether to stop
+PATIENCE = timedelta(hours=1)  # with a model or a predictor that is away
 AWAY = 2.0  # s before a database that does not answer, or is full, is asked again
 BEHIND = 10  # of the scheduler: who waits for an answer goes before a job
 OUTAGE = (OperationalError, InterfaceError, PoolTimeout)
@@ -99,6 +101,10 @@ def _do(
         asked = isinstance(error, InputError) or (isinstance(error, Problem) and error.status < 500)
         last = asked or job.attempts == jobs.ATTEMPTS
         why = f"failed {jobs.ATTEMPTS} times, and the fault is the service's: ask its admin"
+        away = isinstance(error, Problem) and error.status == 503
+        again: Again = "failed"
+        if away and now() - job.created < PATIENCE:
+            again, last = "away", False
         if isinstance(error, InputError | Problem):
             why = str(error)
         else:
@@ -106,7 +112,7 @@ def _do(
     if last:
         _written(partial(jobs.fail, database, job, why), stop)
         return f"failed: {why}"
-    _written(partial(jobs.give_back, database, job, tried=True), stop)
+    _written(partial(jobs.give_back, database, job, again), stop)
     return "to be tried again"
 
 
@@ -158,7 +164,7 @@ class _Heartbeat:
         while not self._over.wait(LOOK):
             try:
                 if self._stop.is_set():
-                    jobs.give_back(self._database, self._job, tried=False)
+                    jobs.give_back(self._database, self._job, "stopped")
                     self._lost = True
                     return
                 if time.monotonic() - renewed >= RENEW:
@@ -187,7 +193,8 @@ def _work(service: Service, kind: str, stop: threading.Event) -> None:
 
 def _end_with_parent(stop: threading.Event) -> None:
     """Stop when the server is gone; its end of the pipe closes however it ended."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin: its lock, held here, would break the end of Python
+        pass
     stop.set()
     time.sleep(LAST_WORDS)
     os._exit(1)  # a job that does not come to an end is given back already

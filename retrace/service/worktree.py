@@ -27,6 +27,10 @@ from retrace.service.settings import Settings
 LAST = "export"  # the stage behind train: neither looks at the test part
 LOOK = 0.25  # s between looks at DVC
 GRACE = 4.0  # s for DVC to end when it is told to; a worker that must stop has ten
+GB = 2**20  # in KB, the unit of ulimit
+# Linux counts what a process may write to; of the address space (-v) CUDA only reserves far more.
+BOUNDED = 'ulimit -d "$0" && exec "$@"'
+FULL = re.compile(r"MemoryError|bad_alloc|can't allocate memory")  # Python, C++, PyTorch
 STAGE = re.compile(r"[Ss]tage '(\w+)'")  # how DVC's lines name the stage that it comes to
 # What DVC and the stages need not know, and what of that they do.
 OURS, SHARED = ("RETRACE_", "DATABASE_URL", "PREDICTOR_URL", "TRAINER_URL"), ("RETRACE_MIRROR",)
@@ -41,8 +45,8 @@ def train(settings: Settings, name: str, text: str, progress: Progress) -> dict[
     what it raises ends the training. Waits while another training of this folder runs.
 
     Returns the scores on the validation part, the SHA-256 of the weights, the commit and the
-    dvc.lock. Raises InputError for a training that fails or takes longer than
-    `settings.training_hours`.
+    dvc.lock. Raises InputError for a training that fails, takes longer than
+    `settings.training_hours` or more memory than `settings.training_gigabytes`.
     """
     folder = settings.home.absolute() / "trainings"
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +57,7 @@ def train(settings: Settings, name: str, text: str, progress: Progress) -> dict[
         try:
             _clone(settings.root.absolute(), tree, folder / "cache")
             (tree / "params.yaml").write_text(text, encoding="utf-8")
-            _repro(tree, folder / f"{name}.log", settings.training_hours * 3600, left, progress)
+            _repro(tree, folder / f"{name}.log", settings, left, progress)
             with new_file(folder / f"{name}.onnx") as part:
                 shutil.copyfile(tree / "models/model.onnx", part)
             return _result(tree)
@@ -110,16 +114,17 @@ def _clone(root: Path, tree: Path, cache: Path) -> None:
     (tree / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
 
 
-def _repro(tree: Path, log: Path, seconds: float, left: IO[str], progress: Progress) -> None:
+def _repro(tree: Path, log: Path, settings: Settings, left: IO[str], progress: Progress) -> None:
     """`dvc repro` up to LAST; its processes end with this function, however that ends."""
     import yaml  # of the extra `train`, which a gateway need not have
 
     stages = list(yaml.safe_load((tree / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
     stages = stages[: stages.index(LAST) + 1]
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + settings.training_hours * 3600
+    memory = f"{settings.training_gigabytes * GB:.0f}"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dvc", "repro", LAST],
+            ["sh", "-c", BOUNDED, memory, sys.executable, "-m", "dvc", "repro", LAST],
             cwd=tree,
             env=_environment(),
             stdin=subprocess.DEVNULL,
@@ -135,12 +140,17 @@ def _repro(tree: Path, log: Path, seconds: float, left: IO[str], progress: Progr
                 progress(_share(log, stages))
                 if time.monotonic() > deadline:
                     raise InputError(
-                        f"training: took longer than {seconds / 3600:g} h, the limit of the "
-                        "service: ask for fewer epochs, or raise RETRACE_TRAINING_HOURS"
+                        f"training: took longer than {settings.training_hours:g} h, the limit of "
+                        "the service: ask for fewer epochs, or raise RETRACE_TRAINING_HOURS"
                     )
                 time.sleep(LOOK)
         finally:
             _end(process)
+    if process.returncode and FULL.search(_text(log)):
+        raise InputError(
+            f"training: needs more memory than {settings.training_gigabytes:g} GB, the limit of "
+            "the service: ask for less data or smaller batches, or raise RETRACE_TRAINING_GIGABYTES"
+        )
     if process.returncode:
         raise InputError(f"training: {_why(log)}")
 

@@ -158,7 +158,7 @@ def logout(service: Running, who: Person) -> None:
 )
 def forgot(service: Running, request: Request, body: Forgotten) -> Said:
     """Mails a token that is good for an hour. The answer is the same whether or not there is such
-    an account."""
+    an account, and where it was asked so often for it that nothing more is mailed."""
     resets.ask(service, body.email, address(request))
     return Said(detail=ASKED)
 
@@ -171,8 +171,8 @@ def forgot(service: Running, request: Request, body: Forgotten) -> Said:
     responses=errors(422, 429, 503),
 )
 def reset(service: Running, request: Request, body: Reset) -> None:
-    """Sets a new password with the token of the mail, once. All logins of the account end; its API
-    keys stay."""
+    """Sets a new password with the token of the mail, once. All logins of the account end, and its
+    API keys are deleted: who resets a password may have lost the account to somebody."""
     resets.use(service, body.token, body.password, address(request))
 
 

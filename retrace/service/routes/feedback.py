@@ -33,7 +33,8 @@ class Given(BaseModel):
 
 class Shown(BaseModel):
     """What somebody said of an answer. agrees: the label is what was answered. counts: it is the
-    latest on its segment. by: the id of who said it, null where that account is gone."""
+    latest on its segment. comment: null where you may not see the answer. by: the id of who said
+    it, null where that account is gone."""
 
     id: str
     prediction: str
@@ -43,7 +44,7 @@ class Shown(BaseModel):
     label: str
     agrees: bool
     counts: bool
-    comment: str
+    comment: str | None
     by: str | None
     created: datetime
     model_config = ConfigDict(
@@ -94,7 +95,10 @@ def listed(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[str | None, Query(pattern=ID, description="older than this one")] = None,
 ) -> list[Shown]:
-    """Staff and data scientists. All feedback, the newest first."""
+    """Staff and data scientists. All feedback, the newest first; for data scientists without the
+    comments on answers that are not their own."""
     with service.database.read() as session:
-        found = feedback.listed(session, model=model, agrees=agrees, limit=limit, before=before)
+        found = feedback.listed(
+            session, who, model=model, agrees=agrees, limit=limit, before=before
+        )
     return [Shown(**row) for row in found]

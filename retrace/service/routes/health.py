@@ -5,7 +5,6 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from retrace.service import health
 from retrace.service.problems import errors
 from retrace.service.state import Running
 
@@ -59,10 +58,10 @@ async def alive() -> Alive:
         },
     },
 )
-def ready(service: Running) -> Response:
+async def ready(service: Running) -> Response:
     """Each part in words: database, models, jobs, mail, disk. For a balancer: 503 while requests
-    would fail."""
-    parts = health.states(service)
+    would fail. What is found is told for two seconds."""
+    parts = await service.ready.found(service)
     fine = all(said == "ok" or said.startswith("ok:") for said in parts.values())
     headers = {} if fine else {"Retry-After": "10"}
     return JSONResponse({"ready": fine, "parts": parts}, 200 if fine else 503, headers)
@@ -74,10 +73,10 @@ def ready(service: Running) -> Response:
     response_class=Text,
     responses=errors(503) | {200: {"content": {"text/plain": {"example": SAMPLE}}}},
 )
-def metrics(service: Running) -> Response:
+async def metrics(service: Running) -> Response:
     """Requests by route and status, their times, predictions by model and class, what was flagged,
     jobs by state, mails that wait. It names no person and no recording."""
-    jobs, mails = health.waiting(service)
+    jobs, mails = await service.waiting.found(service)
     lines = ["# TYPE retrace_jobs gauge\n"]
     lines += [f'retrace_jobs{{state="{state}"}} {count}\n' for state, count in sorted(jobs.items())]
     lines += ["# TYPE retrace_mails_waiting gauge\n", f"retrace_mails_waiting {mails}\n"]

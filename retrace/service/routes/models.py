@@ -1,6 +1,6 @@
 """The models that can be asked."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
@@ -18,7 +18,9 @@ Name = Annotated[str, Path(max_length=100)]
 class Shown(BaseModel):
     """A model. usable: whether it can answer; why_not: what has to be done where it cannot.
     shape: of a segment, (leads, samples) or (leads, scales, frames). features: what it asks for
-    beside one, only a recording can tell. aggregate: how a recording's windows are joined."""
+    beside one, only a recording can tell. aggregate: how a recording's windows are joined.
+    weights: whether they are those that were published; "not checked" where another process
+    answers that does not tell their hash."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -33,6 +35,7 @@ class Shown(BaseModel):
                 "shape": [1, 187],
                 "features": [],
                 "aggregate": "none",
+                "weights": "checked",
             }
         }
     )
@@ -51,6 +54,7 @@ class Shown(BaseModel):
     shape: list[int] | None = None
     features: list[str] | None = None
     aggregate: str | None = None
+    weights: Literal["checked", "not checked", "not asked yet"] | None = None
 
 
 @router.get("", summary="List the models", responses=errors(401, 403))
@@ -81,5 +85,6 @@ def _shown(model: Model, default: str | None) -> Shown:
             "shape": list(model.card.shape),
             "features": list(model.card.features),
             "aggregate": model.card.aggregate,
+            "weights": model.network.weights if model.network else "checked",
         }
     return Shown(**said)

@@ -1,6 +1,7 @@
 """Predictions: of beats, segments, samples and recordings, and of a random row of the test part."""
 
 import logging
+from contextlib import suppress
 from typing import Annotated, Any
 
 import anyio
@@ -21,17 +22,19 @@ from retrace.service import (
 )
 from retrace.service.access import MEMBER, Member, Principal
 from retrace.service.pool import Model
-from retrace.service.problems import errors
+from retrace.service.problems import Problem, errors
 from retrace.service.ratelimit import limited
 from retrace.service.routes.answers import Answered, Queued
 from retrace.service.routes.asked import (
     EXAMPLE_BEAT,
+    LARGE,
     Beats,
     Recorded,
     Samples,
     documented,
     form,
     read,
+    received,
     validated,
 )
 from retrace.service.state import Running, Service
@@ -46,7 +49,7 @@ LOG = logging.getLogger(__name__)
     "/beats",
     summary="Beats that are ready",
     response_model=Answered,
-    responses=errors(401, 403, 404, 413, 422, 429, 503),
+    responses=errors(401, 403, 404, 409, 413, 422, 429, 503),
     openapi_extra=documented(
         Beats,
         {"model": "mitdb_ds1_ds2_simple_cnn", "domain": "mitbih360", "beats": [EXAMPLE_BEAT]},
@@ -59,10 +62,11 @@ async def beats(request: Request, who: Member) -> Response:
     # What others name as dependencies: each takes as long as reading and judging a beat.
     service: Service = request.app.state.service
     service.limits.count("predict", who.user_id)
-    given = await read(service.slots, Beats, request)
+    content = await received(request)
+    given = await read(service.slots, Beats, content)
     with service.slots:
         model = service.models.get(given.model)
-        if len(given.beats) <= model.brief:
+        if len(given.beats) <= model.brief and len(content) <= LARGE:
             entry, body = _beats(service, who, model, given)
         else:
             entry, body = await service.slots.thread(_beats, service, who, model, given)
@@ -103,18 +107,13 @@ def _ready(
     dependencies=LIMITED,
     summary="Segments in a .npy file",
     response_model=Answered,
-    responses=errors(400, 401, 403, 404, 413, 415, 422, 429, 503, 507),
+    responses=errors(400, 401, 403, 404, 409, 413, 415, 422, 429, 503, 507),
     openapi_extra=form(
+        "one .npy file: (n, leads, samples) or (n, leads, scales, frames)",
         {
-            "files": {
-                "type": "array",
-                "items": {"type": "string", "format": "binary"},
-                "description": "one .npy file: (n, leads, samples) or (n, leads, scales, frames)",
-            },
             "domain": {"type": "string", "description": "what domain.json beside the array says"},
             "model": {"type": "string", "description": "who answers; else the default"},
         },
-        "files",
         "domain",
     ),
 )
@@ -138,7 +137,7 @@ async def of_file(request: Request, service: Running, who: Member) -> Response:
     dependencies=LIMITED,
     summary="A recording as numbers",
     response_model=Answered,
-    responses=errors(401, 403, 404, 413, 422, 429, 503),
+    responses=errors(401, 403, 404, 409, 413, 422, 429, 503),
     openapi_extra=documented(
         Samples, {"model": "mitdb_ds1_ds2", "fs": 360, "leads": {"MLII": EXAMPLE_BEAT}}
     ),
@@ -146,7 +145,7 @@ async def of_file(request: Request, service: Running, who: Member) -> Response:
 async def of_samples(request: Request, service: Running, who: Member) -> Response:
     """A recording of some seconds or minutes, in mV; it is filtered, cut and answered as a file of
     it would be. (The example is shorter than the seconds that a model needs.)"""
-    given = await read(service.slots, Samples, request)
+    given = await read(service.slots, Samples, await received(request))
     with service.slots:
         model = service.models.get(given.model)
         entry, body = await service.slots.thread(_samples, service, who, model, given)
@@ -166,7 +165,7 @@ def _samples(service: Service, who: Principal, model: Model, given: Samples) -> 
     dependencies=LIMITED,
     summary="A stored recording",
     response_model=Answered,
-    responses=errors(401, 403, 404, 413, 422, 429, 503) | {202: {"model": Queued}},
+    responses=errors(401, 403, 404, 409, 413, 422, 429, 503) | {202: {"model": Queued}},
 )
 async def of_recording(
     service: Running,
@@ -184,14 +183,11 @@ async def of_recording(
     dependencies=LIMITED,
     summary="Upload a recording and get its answer",
     response_model=Answered,
-    responses=errors(400, 401, 403, 404, 413, 415, 422, 429, 503, 507) | {202: {"model": Queued}},
+    responses=errors(400, 401, 403, 404, 409, 413, 415, 422, 429, 503, 507)
+    | {202: {"model": Queued}},
     openapi_extra=form(
+        ".hea with .dat or .mat (.atr), .csv, .tsv, .npy or .edf",
         {
-            "files": {
-                "type": "array",
-                "items": {"type": "string", "format": "binary"},
-                "description": ".hea with .dat (.atr), .csv, .tsv, .npy or .edf",
-            },
             "person": {"type": "string", "description": "whose it is: a pseudonym"},
             "fs": {"type": "string", "description": "Hz, of .npy and .csv files without a rate"},
             "model": {"type": "string", "description": "who answers; else the default"},
@@ -202,7 +198,6 @@ async def of_recording(
                 "description": "look for beats even where they are annotated",
             },
         },
-        "files",
     ),
 )
 async def of_upload(request: Request, service: Running, who: Member) -> Response:
@@ -220,7 +215,8 @@ async def of_upload(request: Request, service: Running, who: Member) -> Response
     try:
         return await _recorded(service, who, row, given)
     except BaseException:
-        with anyio.CancelScope(shield=True):  # also where the client has gone
+        # Also where the client has gone; another may have deleted it already.
+        with anyio.CancelScope(shield=True), suppress(Problem):
             await service.slots.thread(recordings.delete, service, who, row.id)
         raise
 
@@ -235,21 +231,24 @@ async def of_upload(request: Request, service: Running, who: Member) -> Response
 async def of_random_row(
     service: Running,
     who: Member,
-    model: Annotated[str | None, Query(max_length=100, description="none: the default")] = None,
+    model: Annotated[
+        str | None, Query(max_length=100, description="none: one whose test part is here")
+    ] = None,
     seed: Annotated[int | None, Query(ge=0, lt=2**53, description="the same row again")] = None,
 ) -> Response:
     """A segment of the test part, which the model never saw, with its answer and its true label
     (`truth`). It needs the data of the model's own run in the repository that is served."""
     with service.slots:
-        chosen = service.models.get(model)
-        entry, body = await service.slots.thread(_random_row, service, who, chosen, seed)
+        entry, body = await service.slots.thread(_random_row, service, who, model, seed)
         return await _kept(service, entry, body)
 
 
 def _random_row(
-    service: Service, who: Principal, model: Model, seed: int | None
+    service: Service, who: Principal, name: str | None, seed: int | None
 ) -> tuple[Entry, bytes]:
-    row = random_row.draw(service.settings.root, model, seed)
+    root, models = service.settings.root, service.models
+    model = models.get(name) if name else random_row.tested(root, models)
+    row = random_row.draw(root, model, seed)
     entry, body = _ready(service, who, model, row.ready, kind="random", truth=row.truth)
     (outcome,) = entry.counts
     LOG.info("random row: model %s, outcome %s, truth %s", model.name, outcome, row.truth)

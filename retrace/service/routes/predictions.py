@@ -15,6 +15,7 @@ from retrace.service.access import Member
 from retrace.service.predictions import seen_by, told, visible
 from retrace.service.problems import Problem, errors
 from retrace.service.routes.answers import Answered
+from retrace.service.routes.asked import TEXT
 from retrace.service.state import Running
 from retrace.service.tables import Feedback, Prediction
 
@@ -77,8 +78,12 @@ COLUMNS = (
 def listed(
     service: Running,
     who: Member,
-    model: Annotated[str | None, Query(max_length=100, description="of this model alone")] = None,
-    kind: Annotated[str | None, Query(max_length=16, description="of this kind alone")] = None,
+    model: Annotated[
+        str | None, Query(max_length=100, pattern=TEXT, description="of this model alone")
+    ] = None,
+    kind: Annotated[
+        str | None, Query(max_length=16, pattern=TEXT, description="of this kind alone")
+    ] = None,
     recording: Annotated[str | None, Query(pattern=HEX, description="of this recording")] = None,
     flagged: Annotated[bool | None, Query(description="flagged, or not")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,

@@ -9,12 +9,16 @@ from pydantic import BaseModel, ConfigDict
 from retrace.service import recordings, tables, uploads
 from retrace.service.access import Admin, Allowed, Member, Principal
 from retrace.service.problems import errors
+from retrace.service.routes.asked import TEXT, form
 from retrace.service.state import Running, Service
 
 router = APIRouter(tags=["recordings"])
 Labeller = Annotated[Principal, Depends(Allowed("staff", "data_scientist"))]
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", examples=["0193f2a1c0de0123456789abcdef0123"])]
-Person = Annotated[str, Path(min_length=1, max_length=recordings.LONGEST_PERSON, examples=["p-17"])]
+Person = Annotated[
+    str,
+    Path(min_length=1, max_length=recordings.LONGEST_PERSON, pattern=TEXT, examples=["p-17"]),
+]
 
 EXAMPLE: dict[str, Any] = {
     "id": "0193f2a1c0de0123456789abcdef0123",
@@ -65,38 +69,18 @@ class Removed(BaseModel):
     recordings: int
 
 
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "description": "one .csv, .tsv, .npy or .edf, or a .hea with its .dat "
-                            "or .mat and, if there is one, its .atr",
-                        },
-                        "person": {
-                            "type": "string",
-                            "maxLength": recordings.LONGEST_PERSON,
-                            "description": "a pseudonym, by which all of it can be removed",
-                        },
-                        "fs": {
-                            "type": "number",
-                            "description": "Hz, of a .npy file or a table without times",
-                        },
-                    },
-                },
-                "encoding": {"files": {"contentType": "application/octet-stream"}},
-            }
+_BODY = form(
+    "one .csv, .tsv, .npy or .edf, or a .hea with its .dat or .mat and, if there is one, its .atr",
+    {
+        "person": {
+            "type": "string",
+            "maxLength": recordings.LONGEST_PERSON,
+            "description": "a pseudonym, by which all of it can be removed",
         },
-    }
-}
-_CODES = errors(400, 401, 403, 408, 413, 415, 422, 507)
+        "fs": {"type": "number", "description": "Hz, of a .npy file or a table without times"},
+    },
+)
+_CODES = errors(400, 401, 403, 408, 409, 413, 415, 422, 507)
 
 
 def _shown(row: tables.Recording) -> dict[str, Any]:
@@ -160,7 +144,7 @@ async def upload_labelled(request: Request, service: Running, who: Labeller) -> 
 def listed(
     service: Running,
     who: Member,
-    person: Annotated[str | None, Query(max_length=recordings.LONGEST_PERSON)] = None,
+    person: Annotated[str | None, Query(max_length=recordings.LONGEST_PERSON, pattern=TEXT)] = None,
     before: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """The first tables."""
 
+from uuid import uuid4
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,6 +13,12 @@ depends_on = None
 
 def upgrade() -> None:
     """Bring the tables to this version."""
+    identity = op.create_table(
+        "identity",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_identity")),
+    )
+    op.bulk_insert(identity, [{"id": uuid4().hex}])  # here, where processes take turns: one row
     op.create_table(
         "audit",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -341,3 +349,4 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_audit_at"))
 
     op.drop_table("audit")
+    op.drop_table("identity")
