@@ -104,6 +104,24 @@ def test_without_its_predictor_it_is_not_ready(tmp_path: Path) -> None:
         assert "not ready (ConnectError)" in client.get("/ready").json()["parts"]["models"]
 
 
+def test_a_trainer_that_is_away_is_said_but_stops_nothing(tmp_path: Path) -> None:
+    settings = service_settings(tmp_path, trainer_url="http://127.0.0.1:1")
+    with in_process(settings) as client:
+        answer = client.get("/ready")
+
+        assert answer.status_code == 200
+        assert "ok: predictions go on, but" in answer.json()["parts"]["trainer"]
+
+
+def test_a_mail_that_waits_for_its_server_is_said_at_once(client: TestClient) -> None:
+    with _service(client).database.write() as session:
+        session.add(Mail(to="a@example.org", subject="s", body="b", error="refused", attempts=1))
+    answer = client.get("/ready")
+
+    assert answer.status_code == 200
+    assert answer.json()["parts"]["mail"].startswith("ok: 1 wait for a mail server")
+
+
 def test_a_mail_that_was_given_up_is_said_but_stops_nothing(client: TestClient) -> None:
     with _service(client).database.write() as session:
         session.add(Mail(to="a@example.org", subject="s", body="", due=null(), error="550"))

@@ -47,12 +47,13 @@ class Look(Generic[Found]):
 
 
 def states(service: Service) -> dict[str, str]:
-    """What is wrong with each part, "ok" where nothing is."""
+    """What is wrong with each part; it begins with "ok" where predictions go on all the same."""
     parts: dict[str, Callable[[Service], str]] = {
         "database": _database,
         "models": _models,
         "jobs": _jobs,
         "mail": _mail,
+        "trainer": _trainer,
         "disk": _disk,
     }
     said = {}
@@ -87,7 +88,8 @@ def _models(service: Service) -> str:
         from retrace.service.remote import addresses
 
         try:
-            why = [_unready(one) for one in addresses("PREDICTOR_URL", url)]
+            found = addresses("PREDICTOR_URL", url)
+            why = [_silent(f"{one}/v2/health/ready") for one in found]
         except InputError as error:
             return str(error)
         if all(why):
@@ -96,13 +98,24 @@ def _models(service: Service) -> str:
         return "no model is published here: run dvc pull, then start the service again"
     if not usable:
         return f"none of {len(models)} can answer: see GET /models"
-    return "ok" if len(usable) == len(models) else f"ok: {len(usable)} of {len(models)} can answer"
+    if len(usable) == len(models):
+        return "ok"
+    default = service.models.listed(None)
+    without = "" if default.predictor else f", but not the default, {default.name}"
+    return f"ok: {len(usable)} of {len(models)} can answer{without}: see GET /models"
 
 
-def _unready(url: str) -> str:
-    """Why the predictor there is not ready, "" where it is."""
+def _trainer(service: Service) -> str:
+    url = service.settings.trainer_url.rstrip("/")
+    if url and (why := _silent(f"{url}/health")):
+        return f"ok: predictions go on, but the trainer is away ({why}): see TRAINER_URL"
+    return "ok"
+
+
+def _silent(url: str) -> str:
+    """Why the process there does not answer that it is ready, "" where it does."""
     try:
-        httpx2.get(f"{url}/v2/health/ready", timeout=2, trust_env=False).raise_for_status()
+        httpx2.get(url, timeout=2, trust_env=False).raise_for_status()
     except httpx2.HTTPError as error:
         return type(error).__name__
     return ""
@@ -125,9 +138,14 @@ def _mail(service: Service) -> str:
             select(func.count()).where(Mail.due.is_not(None), Mail.created < now() - LATE)
         )
         lost = session.scalar(select(func.count()).where(Mail.due.is_(None), Mail.sent.is_(None)))
+        refused = session.scalar(
+            select(func.count()).where(Mail.due.is_not(None), Mail.error.is_not(None))
+        )
     if late:
         return f"{late} cannot be sent: see app.log"
-    return f"ok: {lost} could not be sent and were given up: see app.log" if lost else "ok"
+    if lost:
+        return f"ok: {lost} could not be sent and were given up: see app.log"
+    return f"ok: {refused} wait for a mail server that did not take them" if refused else "ok"
 
 
 def _disk(service: Service) -> str:
