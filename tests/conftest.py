@@ -6,10 +6,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.desk import desk, shared_desk
 from tests.publisher import Publisher, publishing
 from tests.serving import client, database_url, people
 
-__all__ = ["client", "database_url", "people"]  # fixtures, for every test file
+__all__ = [
+    "client",
+    "database_url",
+    "desk",
+    "people",
+    "shared_desk",
+]  # fixtures, for every test file
 
 # The same commit gives the same answer: hypothesis draws the same examples every time, and a busy
 # machine fails no test by its clock.

@@ -109,3 +109,17 @@ def open_desk(database: str, folder: Path, **changes: Any) -> Iterator[Desk]:
         settings = service_settings(folder, models=MODEL, worker=False, database_url=url, **changes)
         with in_process(settings) as client:
             yield Desk(client, accounts_of(client))
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def shared_desk(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Desk]:
+    """A desk on each database, for all tests of a file."""
+    with open_desk(request.param, tmp_path_factory.mktemp("desk")) as desk:
+        yield desk
+
+
+@pytest.fixture
+def desk(shared_desk: Desk) -> Desk:
+    """The same, with nothing on it."""
+    shared_desk.clear()
+    return shared_desk

@@ -1,7 +1,6 @@
 """Feedback: staff confirm or correct an answer, and what they say stays with it."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,21 +8,9 @@ import pytest
 from sqlalchemy import delete, select
 
 from retrace.service import feedback, tables
-from tests.desk import DATABASES, MODEL, Desk, beats, open_desk
+from tests.desk import MODEL, Desk, beats
 
 SECRET_WORDS = "called the ward"
-
-
-@pytest.fixture(scope="module", params=DATABASES)
-def opened(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Desk]:
-    with open_desk(request.param, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
-
-
-@pytest.fixture
-def desk(opened: Desk) -> Desk:
-    opened.clear()
-    return opened
 
 
 def give(desk: Desk, said: dict[str, Any], who: str = "staff", **body: Any) -> Any:

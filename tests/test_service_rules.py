@@ -1,7 +1,6 @@
 """The staff's rules: without one nothing is flagged; with one, exactly what it says."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -18,19 +17,7 @@ from retrace.deploy.summary import summary
 from retrace.service import rulebook, tables
 from retrace.service.problems import Problem
 from retrace.service.rules import Rule, Rules
-from tests.desk import CLASSES, DATABASES, Desk, beats, open_desk
-
-
-@pytest.fixture(scope="module", params=DATABASES)
-def opened(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Desk]:
-    with open_desk(request.param, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
-
-
-@pytest.fixture
-def desk(opened: Desk) -> Desk:
-    opened.clear()
-    return opened
+from tests.desk import CLASSES, Desk, beats
 
 
 def reasons(rules: Rules, names: str, **changes: Any) -> list[str]:

@@ -26,6 +26,23 @@ from retrace.service.state import running
 ABOUT = (
     "ECG classification that anyone can reproduce. It supports decisions; it makes no diagnosis."
 )
+# Predictions first: routers are asked in order, and the others can wait.
+ROUTES = (
+    predict,
+    auth,
+    users,
+    keys,
+    audit,
+    health,
+    jobs,
+    models,
+    predictions,
+    recordings,
+    rules,
+    alerts,
+    feedback,
+    trainings,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -40,20 +57,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     app.add_exception_handler(Exception, _fault)
-    app.include_router(predict.router)  # the first that is looked at: the others can wait
-    app.include_router(auth.router)
-    app.include_router(users.router)
-    app.include_router(keys.router)
-    app.include_router(audit.router)
-    app.include_router(health.router)
-    app.include_router(jobs.router)
-    app.include_router(models.router)
-    app.include_router(predictions.router)
-    app.include_router(recordings.router)
-    app.include_router(rules.router)
-    app.include_router(alerts.router)
-    app.include_router(feedback.router)
-    app.include_router(trainings.router)
+    for one in ROUTES:
+        app.include_router(one.router)
     pages.install(app)
     handlers = {kind: one for kind, one in app.exception_handlers.items() if kind is not Exception}
     app.add_middleware(
