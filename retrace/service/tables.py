@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+ID = "^[0-9a-f]{32}$"  # what `new_id` gives, as routes check it
 SHORT = 4096  # bytes of JSON
 ROLES = ("staff", "data_scientist", "admin")
 

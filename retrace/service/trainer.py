@@ -19,11 +19,11 @@ from retrace.service import body, problems, tokens, worktree
 from retrace.service.problems import Problem, errors
 from retrace.service.remote_training import AUDIENCE
 from retrace.service.settings import Settings
+from retrace.service.tables import ID
 from retrace.service.training import Asked, checked
 
 LOG = getLogger(__name__)
 MOST, KEPT = 20, 100  # trainings that wait, and such as have ended and are still known
-ID = "^[0-9a-f]{32}$"
 ABOUT = "Trainings for the gateway alone: it signs each request with the secret of the service."
 
 Id = Annotated[str, Path(pattern=ID, description="as the gateway named it")]

@@ -11,9 +11,9 @@ from retrace.service import alerts, tables
 from retrace.service.access import Staff
 from retrace.service.problems import errors
 from retrace.service.state import Running
+from retrace.service.tables import ID
 
 router = APIRouter(prefix="/alerts", tags=["alerts"])
-ID = "^[0-9a-f]{32}$"
 
 
 class Shown(BaseModel):

@@ -11,9 +11,9 @@ from retrace.service import audit
 from retrace.service.access import Admin
 from retrace.service.problems import errors
 from retrace.service.state import Running
+from retrace.service.tables import ID
 
 router = APIRouter(prefix="/audit", tags=["accounts"])
-ID = "^[0-9a-f]{32}$"
 LINE: JsonDict = {
     "id": "0199f1d6a3c04b8f3a52c1d9e0f7a6b5",
     "at": "2026-01-02T03:04:05Z",

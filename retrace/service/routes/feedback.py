@@ -10,9 +10,9 @@ from retrace.service import feedback
 from retrace.service.access import Allowed, Principal, Staff
 from retrace.service.problems import errors
 from retrace.service.state import Running
+from retrace.service.tables import ID
 
 router = APIRouter(tags=["feedback"])
-ID = "^[0-9a-f]{32}$"
 MOST = 2**31 - 1  # the largest integer of a column
 
 

@@ -16,10 +16,10 @@ from retrace.service.access import Member, Principal
 from retrace.service.problems import Problem, errors
 from retrace.service.routes import answers
 from retrace.service.state import Running
-from retrace.service.tables import Job, Prediction
+from retrace.service.tables import ID, Job, Prediction
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="as POST answered it")]
+Id = Annotated[str, Path(pattern=ID, description="as POST answered it")]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 EXAMPLE: JsonDict = {
     "id": "0199f1d6a3c04b8f3a52c1d9e0f7a6b5",
@@ -53,9 +53,7 @@ def listed(
     who: Member,
     state: Annotated[State | None, Query(description="of this state alone")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: Annotated[
-        str | None, Query(pattern="^[0-9a-f]{32}$", description="older than this job")
-    ] = None,
+    before: Annotated[str | None, Query(pattern=ID, description="older than this job")] = None,
 ) -> list[Shown]:
     """Your jobs, the newest first; staff see the jobs of all recordings."""
     chosen = select(Job).where(_seen_by(who)).order_by(Job.id.desc()).limit(limit)

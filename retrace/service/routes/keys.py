@@ -11,6 +11,7 @@ from retrace.service import keys
 from retrace.service.access import Anybody, Person
 from retrace.service.problems import errors
 from retrace.service.state import Running
+from retrace.service.tables import ID
 
 router = APIRouter(prefix="/keys", tags=["accounts"])
 KEY: JsonDict = {
@@ -19,7 +20,7 @@ KEY: JsonDict = {
     "created": "2026-01-02T03:04:05Z",
     "expires": None,
 }
-Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="of the key", examples=[KEY["id"]])]
+Id = Annotated[str, Path(pattern=ID, description="of the key", examples=[KEY["id"]])]
 
 
 class Key(BaseModel):

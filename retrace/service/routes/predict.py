@@ -38,6 +38,7 @@ from retrace.service.routes.asked import (
     validated,
 )
 from retrace.service.state import Running, Service
+from retrace.service.tables import ID
 from retrace.service.writer import Entry
 
 router = APIRouter(prefix="/predict", tags=["predict"])
@@ -170,7 +171,7 @@ def _samples(service: Service, who: Principal, model: Model, given: Samples) -> 
 async def of_recording(
     service: Running,
     who: Member,
-    id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")],
+    id: Annotated[str, Path(pattern=ID)],
     given: Recorded | None = None,
 ) -> Response:
     """The answer for a recording that was uploaded: at once, or for a long one as a job (202)."""

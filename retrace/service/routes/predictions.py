@@ -17,11 +17,10 @@ from retrace.service.problems import Problem, errors
 from retrace.service.routes.answers import Answered
 from retrace.service.routes.asked import TEXT
 from retrace.service.state import Running
-from retrace.service.tables import Feedback, Prediction
+from retrace.service.tables import ID, Feedback, Prediction
 
 router = APIRouter(prefix="/predictions", tags=["predictions"])
-Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="as the answer gives it")]
-HEX = "^[0-9a-f]{32}$"
+Id = Annotated[str, Path(pattern=ID, description="as the answer gives it")]
 
 
 class Listed(BaseModel):
@@ -84,10 +83,10 @@ def listed(
     kind: Annotated[
         str | None, Query(max_length=16, pattern=TEXT, description="of this kind alone")
     ] = None,
-    recording: Annotated[str | None, Query(pattern=HEX, description="of this recording")] = None,
+    recording: Annotated[str | None, Query(pattern=ID, description="of this recording")] = None,
     flagged: Annotated[bool | None, Query(description="flagged, or not")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: Annotated[str | None, Query(pattern=HEX, description="older than this one")] = None,
+    before: Annotated[str | None, Query(pattern=ID, description="older than this one")] = None,
 ) -> list[Listed]:
     """Your predictions, the newest first; staff see all."""
     chosen = select(Prediction).options(load_only(*COLUMNS)).where(seen_by(who))

@@ -11,10 +11,11 @@ from retrace.service.access import Admin, Allowed, Member, Principal
 from retrace.service.problems import errors
 from retrace.service.routes.asked import TEXT, form
 from retrace.service.state import Running, Service
+from retrace.service.tables import ID
 
 router = APIRouter(tags=["recordings"])
 Labeller = Annotated[Principal, Depends(Allowed("staff", "data_scientist"))]
-Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", examples=["0193f2a1c0de0123456789abcdef0123"])]
+Id = Annotated[str, Path(pattern=ID, examples=["0193f2a1c0de0123456789abcdef0123"])]
 Person = Annotated[
     str,
     Path(min_length=1, max_length=recordings.LONGEST_PERSON, pattern=TEXT, examples=["p-17"]),
@@ -145,7 +146,7 @@ def listed(
     service: Running,
     who: Member,
     person: Annotated[str | None, Query(max_length=recordings.LONGEST_PERSON, pattern=TEXT)] = None,
-    before: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None,
+    before: Annotated[str | None, Query(pattern=ID)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[dict[str, Any]]:
     """The latest recordings first: staff see all, others their own. `before` is the id of the last

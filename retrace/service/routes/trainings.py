@@ -12,7 +12,7 @@ from retrace.service.access import Scientist
 from retrace.service.problems import Problem, errors
 from retrace.service.ratelimit import limited
 from retrace.service.state import Running
-from retrace.service.tables import Job
+from retrace.service.tables import ID, Job
 from retrace.service.training import Asked
 
 router = APIRouter(prefix="/trainings", tags=["trainings"])
@@ -82,7 +82,7 @@ def started(service: Running, who: Scientist, asked: Asked) -> Started:
 def shown(
     service: Running,
     who: Scientist,
-    id: Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="the job")],
+    id: Annotated[str, Path(pattern=ID, description="the job")],
 ) -> Shown:
     """What was asked, how far it is, and what came of it. Data scientists see their own, admins
     all. DELETE /jobs/ID cancels it."""

@@ -10,9 +10,9 @@ from retrace.service.access import Admin, Anybody, Person
 from retrace.service.problems import errors
 from retrace.service.routes.auth import ACCOUNT, Account, Password
 from retrace.service.state import Running
+from retrace.service.tables import ID
 
 router = APIRouter(prefix="/users", tags=["accounts"])
-ID = "^[0-9a-f]{32}$"
 Id = Annotated[str, Path(pattern=ID, description="of the account", examples=[ACCOUNT["id"]])]
 
 
