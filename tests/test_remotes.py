@@ -5,7 +5,6 @@ A small scratch repository stands for ours; .dvc/config, .dvcignore and .gitattr
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ import pytest
 import requests
 import yaml
 from gcp_storage_emulator.server import create_server
+
+from tests.serving import free_port
 
 ROOT = Path(__file__).parents[1]
 OURS = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitattributes")
@@ -242,13 +243,6 @@ class Bucket:
         query = {"uploadType": "media", "name": name}
         address = f"{self.url}/upload/storage/v1/b/team/o"
         requests.post(address, params=query, data=body, timeout=5).raise_for_status()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture
