@@ -18,6 +18,8 @@ from retrace.service import health
 from retrace.service.tables import Job, Mail, User, now
 from tests.serving import Person, in_process, service_settings
 
+LATER = now() + timedelta(days=1)  # a mail due now would be sent beside the test
+
 
 def _service(client: TestClient) -> Any:
     return client.app.state.service  # type: ignore[attr-defined]
@@ -59,7 +61,9 @@ def _full_disk(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
 def _mail_server_down(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     early = now() - timedelta(hours=1)
     with _service(client).database.write() as session:
-        session.add(Mail(to="a@example.org", subject="s", body="b", created=early, attempts=9))
+        session.add(
+            Mail(to="a@example.org", subject="s", body="b", created=early, due=LATER, attempts=9)
+        )
 
 
 def _no_worker(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +119,9 @@ def test_a_trainer_that_is_away_is_said_but_stops_nothing(tmp_path: Path) -> Non
 
 def test_a_mail_that_waits_for_its_server_is_said_at_once(client: TestClient) -> None:
     with _service(client).database.write() as session:
-        session.add(Mail(to="a@example.org", subject="s", body="b", error="refused", attempts=1))
+        session.add(
+            Mail(to="a@example.org", subject="s", body="b", due=LATER, error="refused", attempts=1)
+        )
     answer = client.get("/ready")
 
     assert answer.status_code == 200
