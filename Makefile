@@ -39,7 +39,7 @@ lint: setup-dev ## check style, types and the pre-commit hooks
 # lock where they still fit; `make lock UPGRADE=--upgrade` takes the newest.
 lock: setup-dev ## write requirements.lock, and the same pins for uv into pyproject.toml
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv/bin/uv pip compile pyproject.toml --extra train --extra service --extra dev --no-config $(UPGRADE) \
+	.venv/bin/uv pip compile pyproject.toml --extra train --extra service --extra sweep --extra tracking --extra dev --no-config $(UPGRADE) \
 		--universal --python-version 3.11 --fork-strategy fewest \
 		--no-annotate --no-header --quiet --output-file requirements.lock
 	@sed '/^constraint-dependencies/q' pyproject.toml > pyproject.toml.new

@@ -44,14 +44,18 @@ class InputScaling(nn.Module):
         return torch.log10(segments + self._FLOOR) if self._log else segments
 
     def fit(self, X: NDArray[Any], rows: NDArray[np.int64]) -> None:
-        """Mean and deviation of each lead (and scale) over the rows, the training part."""
+        """Mean and deviation of each lead (and scale) over the rows, the training part; padding
+        does not count."""
         total = torch.zeros(self.mean.shape, dtype=torch.float64)
         square = torch.zeros_like(total)
         for start in range(0, len(rows), 256):
-            block = X[rows[start : start + 256]].astype(np.float32)
-            values = self._logarithm(torch.from_numpy(block)).double()
-            total += values.mean(dim=-1, keepdim=True).sum(dim=0, keepdim=True)
-            square += (values**2).mean(dim=-1, keepdim=True).sum(dim=0, keepdim=True)
+            block = torch.from_numpy(X[rows[start : start + 256]].astype(np.float32))
+            values = self._logarithm(block).double()
+            real = torch.ones_like(values) if self._log else real_samples(block)[:, None].double()
+            length = real.sum(dim=-1, keepdim=True)
+            values = values * real
+            total += (values.sum(dim=-1, keepdim=True) / length).sum(dim=0, keepdim=True)
+            square += ((values**2).sum(dim=-1, keepdim=True) / length).sum(dim=0, keepdim=True)
         mean = total / len(rows)
         self.mean.copy_(mean)
         self.deviation.copy_((square / len(rows) - mean**2).clamp(min=1e-12).sqrt())

@@ -1,7 +1,5 @@
 """Training a network with Lightning, epoch by epoch, from where an earlier run was broken off."""
 
-from typing import Any
-
 import torch
 
 from retrace.errors import InputError
@@ -10,9 +8,8 @@ from retrace.learning.augmentation import Augmentation
 from retrace.learning.balance import loss_function
 from retrace.learning.classifier import Classifier, Network
 from retrace.learning.data import SegmentData, Segments
-from retrace.learning.engine import MisconfigurationException, Trainer
-from retrace.learning.progress import EpochTable
-from retrace.learning.tracking import DvcLiveCurves, History, ResumePoint
+from retrace.learning.engine import Callback, MisconfigurationException, Trainer
+from retrace.learning.tracking import History, ResumePoint
 from retrace.params import Params
 
 
@@ -21,19 +18,20 @@ def fit_network(
     network: Network,
     segments: Segments,
     history: History,
-    curves: DvcLiveCurves,
-    resume: ResumePoint,
+    watching: list[Callback],
 ) -> bool:
     """Train the network and give it the weights of its best epoch.
 
-    segments: with what oversampling made. Returns whether this process is the one that writes.
+    segments: with what oversampling made. watching: what looks on as the training goes. Returns
+    whether this process is the one that writes.
     """
+    resume = ResumePoint(history)
     settings = params.train
     if len(segments.X.shape) == 4:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.compile:
         network.compile()
-    trainer = _trainer(params, [history, curves, EpochTable(history), resume])
+    trainer = _trainer(params, [history, *watching, resume])
     trainer.fit(
         _module(params, network, segments),
         datamodule=SegmentData(
@@ -53,7 +51,7 @@ def fit_network(
     return bool(trainer.is_global_zero)
 
 
-def _trainer(params: Params, callbacks: list[Any]) -> Trainer:
+def _trainer(params: Params, callbacks: list[Callback]) -> Trainer:
     settings = params.train
     precision = settings.precision
     if precision == "auto":

@@ -11,13 +11,18 @@ from retrace.learning.tracking import History, Row
 
 
 class EpochTable(Callback):
-    """Bars for epochs and batches with the remaining time, and a table row for each epoch."""
+    """Bars for epochs and batches with the remaining time, and a table row for each epoch.
+
+    Where there is no terminal for bars, long epochs say now and then how far they are.
+    """
+
+    _EVERY = 60.0  # s
 
     def __init__(self, history: History) -> None:
         self._history = history
         self._console = Console()
         self._bars: Progress | None = None
-        self._started = 0.0
+        self._started = self._said = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.is_global_zero:
@@ -39,13 +44,23 @@ class EpochTable(Callback):
         self._bars.start()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self._started = time.monotonic()
+        self._started = self._said = time.monotonic()
         if self._bars is not None:
             self._bars.reset(self._batch)
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        if self._bars is not None:
-            self._bars.advance(self._batch)
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._bars is None:
+            return
+        self._bars.advance(self._batch)
+        now = time.monotonic()
+        if self._bars.disable and now - self._said >= self._EVERY:
+            self._said = now
+            of = int(trainer.num_training_batches)
+            spent = f"{now - self._started:.0f} s"
+            number = len(self._history.rows) + 1
+            self._console.print(f"epoch {number}: {batch_idx + 1} of {of} batches in {spent}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if self._bars is None:

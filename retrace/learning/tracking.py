@@ -1,8 +1,9 @@
-"""What is written down while a training goes on: DVCLive curves, a resume point, a table."""
+"""What is written down while a training goes on: its history, DVCLive curves, a resume point."""
 
 import math
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from retrace.learning.classifier import Classifier, Network
 from retrace.learning.engine import Callback, Checkpoint, Trainer
 
 Row = dict[str, float]
+# Is told the number of an epoch, from 1, and its row as soon as it ends. Whatever it does with
+# that, the training's result stays as it is: trackers listen, and sweeps.
+Listener = Callable[[int, Row], None]
 
 
 class History(Callback):
@@ -25,7 +29,7 @@ class History(Callback):
     """
 
     def __init__(self, folder: Path, score: str, patience: int, min_delta: float) -> None:
-        self._folder, self.score = folder, score
+        self.folder, self.score = folder, score
         self._patience, self._min_delta = patience, min_delta
         self.rows: list[Row] = []
         self.best_epoch = -1
@@ -40,7 +44,7 @@ class History(Callback):
     @property
     def best_weights(self) -> Path:
         """The file that holds the weights of the best epoch."""
-        return self._folder / f"best-{self.best_epoch:04d}.safetensors"
+        return self.folder / f"best-{self.best_epoch:04d}.safetensors"
 
     @property
     def finished(self) -> bool:
@@ -50,6 +54,15 @@ class History(Callback):
     def take(self, rows: list[Row], best_epoch: int, seconds: float) -> None:
         """The history of what was fitted as a whole."""
         self.rows, self.best_epoch, self.seconds = rows, best_epoch, seconds
+
+    def forget(self) -> None:
+        """Remove the folder: the training is kept elsewhere, or nobody wants it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def tell(self, listener: Listener) -> None:
+        """All epochs so far."""
+        for number, row in enumerate(self.rows, start=1):
+            listener(number, row)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         # A training killed after its last epoch has nothing left to do but to be kept.
@@ -80,6 +93,21 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows, self.best_epoch = state_dict["rows"], state_dict["best_epoch"]
         self.seconds = state_dict["seconds"]
+
+
+class Telling(Callback):
+    """Tells a listener of each epoch; after a break also of those before it."""
+
+    def __init__(self, history: History, listener: Listener) -> None:
+        self._history, self._listener = history, listener
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self._history.tell(self._listener)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self._listener(len(self._history.rows), self._history.rows[-1])
 
 
 class DvcLiveCurves(Callback):
@@ -139,9 +167,9 @@ class ResumePoint(Checkpoint):
     no resume point names any more are removed after the new one stands.
     """
 
-    def __init__(self, folder: Path, history: History) -> None:
-        self._folder, self._history = folder, history
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, history: History) -> None:
+        self._folder, self._history = history.folder, history
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def path(self) -> Path | None:
@@ -161,7 +189,3 @@ class ResumePoint(Checkpoint):
             for old in self._folder.glob("best-*.safetensors"):
                 if old != self._history.best_weights:
                     old.unlink()
-
-    def remove(self) -> None:
-        """The training is kept elsewhere now."""
-        shutil.rmtree(self._folder, ignore_errors=True)
