@@ -85,6 +85,17 @@ def test_scaling_leaves_padding_at_zero() -> None:
     assert real_samples(scaled).sum(dim=1).tolist() == [50] * 4 + [30] * 4
 
 
+def test_padding_does_not_count_in_the_scaling() -> None:
+    X = np.random.default_rng(0).uniform(0.2, 1, (64, 2, 50)).astype(np.float32)
+    whole, padded = InputScaling(X.shape[1:]), InputScaling((2, 80))
+
+    whole.fit(X, np.arange(64))
+    padded.fit(np.pad(X, ((0, 0), (0, 0), (0, 30))), np.arange(64))
+
+    torch.testing.assert_close(padded.mean, whole.mean)
+    torch.testing.assert_close(padded.deviation, whole.deviation)
+
+
 def test_a_shift_turns_time_and_nothing_else() -> None:
     segment = np.arange(80, dtype=np.float32).reshape(1, 2, 40)
     shifted = Augmentation(0, 0.5, 0, 0, 0)(segment, [1, 2, 3])

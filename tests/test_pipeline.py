@@ -63,9 +63,27 @@ def test_an_experiment_runs_only_what_its_change_reaches(repo: Path) -> None:
     dvc(repo, "checkout", "--force")
 
 
+def test_a_grid_queues_every_combination(repo: Path) -> None:
+    changes = ["lr=choice(1e-4,3e-4)", "model.name=gru,lstm", "model.input=waveforms"]
+    dvc(repo, "exp", "run", "--queue", *(word for one in changes for word in ("-S", one)))
+    queued = json.loads(dvc(repo, "exp", "show", "--json"))
+    said = dvc(repo, "queue", "remove", "--queued")
+
+    params = [
+        one["revs"][0]["data"]["params"]["params.yaml"]["data"]
+        for base in queued
+        for one in base["experiments"] or []
+        if one["executor"] and one["executor"]["state"] == "queued"
+    ]
+    assert {(float(one["lr"]), one["model"]["name"]) for one in params} == {
+        (rate, name) for rate in (1e-4, 3e-4) for name in ("gru", "lstm")
+    }
+    assert len(params) == 4 and said.count(",") == 3
+
+
 def test_a_queued_sweep_runs_in_copies_of_the_repository(repo: Path) -> None:
     dvc(repo, "exp", "run", "--queue", "-S", "lr=0.002,0.004")
-    dvc(repo, "queue", "start")
+    dvc(repo, "queue", "start", "--jobs", "2")
     deadline = time.monotonic() + 300
     while any(word in (status := dvc(repo, "queue", "status")) for word in ("Queued", "Running")):
         assert time.monotonic() < deadline, status

@@ -144,7 +144,13 @@ class DvcLiveCurves(Callback):
             }
         )
         live.make_summary()
-        live.end()
+        try:
+            live.end()
+        except FileNotFoundError as error:
+            # Its last act is to remove a sign for editors that all workers of a queue share: another
+            # one was faster.
+            if Path(error.filename).name != "DVCLIVE_STEP_COMPLETED":
+                raise
 
     def _replayed(self) -> Live:
         shutil.rmtree(self._folder, ignore_errors=True)
