@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from retrace import cli
 from retrace.errors import InputError
+from retrace.files import read_csv
 from retrace.runs import locks, models
 from retrace.runs.compare import compare
 from retrace.runs.hashes import md5
@@ -112,6 +113,8 @@ def test_a_published_run_is_kept_with_its_bytes(finished: Path) -> None:
     kept = finished / "recipes/synthetic"
     assert (kept / "dvc.lock").read_bytes() == (finished / "dvc.lock").read_bytes()
     assert json.loads((kept / "cost.json").read_text())["epochs"] == SMALL["epochs"]
+    answered = sum(int(row["answers"]) for row in read_csv(kept / "answers.csv"))
+    assert answered == len(read_csv(finished / "plots/test/predictions.csv"))
     assert any(line.startswith("store: ") and "MB of this run" in line for line in said)
     assert "in sync" in dvc(finished, "status", "--cloud", "--remote", "store")
 

@@ -129,7 +129,7 @@ def test_the_table_of_all_runs_has_one_line_a_run_with_the_siblings_adjacent(roo
 
 
 def test_the_same_table_in_markdown_leads_to_the_pages(root: Path) -> None:
-    header, _, *rows = compare(root, [], as_markdown=True).splitlines()
+    header, _, *rows = compare(root, form="md", published=True).splitlines()
 
     assert header.startswith("| run | data set | model | split | stamp | test part |")
     assert rows[0].startswith("| [new_patients](recipes/new_patients/README.md) | synthetic |")

@@ -1,6 +1,5 @@
 """Keeping a run in the repository: recipes/<name>/ for what it gave, store/ for its bytes."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import yaml
 
 from retrace.errors import InputError
 from retrace.files import new_file, new_folder, read_csv, write_csv, write_json
-from retrace.runs import locks, models, recipes, run
+from retrace.runs import answers, ledger, locks, models, recipes, run
+from retrace.runs.answers import PREDICTIONS, RECORDS
 from retrace.runs.commands import dvc
 from retrace.runs.page import CHECKPOINT, ONNX, readme
 from retrace.runs.pull import CURVES, TRAINED
@@ -19,13 +19,12 @@ from retrace.runs.siblings import siblings
 DEFAULT_RUN_MB = 14
 MODEL_MB = 20  # each of its two forms, checkpoint and ONNX
 STORE_MB = 64  # all runs together
-# Every published reading of a test part: how often it was looked at can be counted.
-LEDGER = Path("recipes/ledger.csv")
-LEDGER_COLUMNS = ("run", "dataset", "split", "test_part", "weights_sha256", "accuracy", "f1_macro")
+LEDGER = ledger.LEDGER
 
 
 def publish(root: Path, name: str, *, model: bool = True, checkpoint: bool = True) -> list[str]:
-    """Copy the last run's lock, scores, cost and environment, and push its bytes to store/.
+    """Copy the last run's lock, scores, cost and environment, count its answers record by record,
+    and push its bytes to store/.
 
     model: whether its model is pushed, as ONNX and, if `checkpoint`, in the form that the pipeline
     goes on with; a form that is too large for the bundled store never is. Of the default run all
@@ -41,7 +40,7 @@ def publish(root: Path, name: str, *, model: bool = True, checkpoint: bool = Tru
         )
     before = root / "recipes" / name
     last = run.workspace(root, before)
-    made = run.made_in(root, before)
+    made = run.made_in(root, run.weights(root), before)
     if made is None:
         raise InputError(
             "runs: none wrote the weights in models/checkpoint; a run is published where it was "
@@ -57,6 +56,8 @@ def publish(root: Path, name: str, *, model: bool = True, checkpoint: bool = Tru
         for source, kept in _files(root, made).items():
             shutil.copy(source, folder / kept)
         shutil.copytree(root / CURVES, folder / "train")
+        counts = answers.count(read_csv(root / PREDICTIONS), read_csv(root / RECORDS))
+        write_csv(folder / answers.FILE, answers.COLUMNS, counts)
         if ONNX in targets:
             _keep_onnx(root, last, folder)
         _keep_others(before, folder, last)
@@ -64,7 +65,7 @@ def publish(root: Path, name: str, *, model: bool = True, checkpoint: bool = Tru
     beside = siblings(root, last) if last.beats else []
     for other in beside:  # their pages show this run next to their own
         renew(root, other)
-    _enter(root / LEDGER, name, last)
+    ledger.enter(root, name, last)
     size, whole = (locks.megabytes(last.lock, paths) for paths in (targets, [*TRAINED, ONNX]))
     return [
         f"recipes/{name}: lock, scores, cost and environment",
@@ -143,16 +144,6 @@ def _in_store(root: Path, one: Run, path: str) -> bool:
     """Whether the bundled store has this output of the run."""
     md5 = locks.outs(one.lock).get(path, "")
     return bool(md5) and (root / "store/files/md5" / md5[:2] / md5[2:]).is_file()
-
-
-def _enter(ledger: Path, name: str, last: Run) -> None:
-    """Note that this run read its test part, once for each model that did."""
-    part = hashlib.sha256(" ".join(last.test_part).encode()).hexdigest()[:12]
-    scores = [str(last.metrics[score]) for score in ("accuracy", "f1_macro")]
-    line = [name, last.dataset, last.split, part, last.cost["weights_sha256"], *scores]
-    lines = [list(row.values()) for row in read_csv(ledger)] if ledger.is_file() else []
-    if line not in lines:
-        write_csv(ledger, LEDGER_COLUMNS, [*lines, line])
 
 
 def _next(name: str, default: bool) -> list[str]:

@@ -17,6 +17,7 @@ from retrace.runs.words import duration
 WORKSPACE = "workspace"
 WEIGHTS = "models/checkpoint/weights.safetensors"
 METRICS, SCORES = "metrics/test.json", "plots/test/scores.json"
+ROBUSTNESS = "plots/robustness/robustness.json"
 
 
 @dataclass(frozen=True)
@@ -148,14 +149,15 @@ def workspace(root: Path, *others: Path) -> Run:
         read_lock(root),
         _json(root / METRICS),
         _json(root / SCORES),
-        *training(root, *others),
-        json_if_there(root / "plots/robustness/robustness.json"),
+        *training(root, weights(root), *others),
+        json_if_there(root / ROBUSTNESS),
     )
 
 
-def training(root: Path, *others: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Cost and environment of the training that wrote the weights; empty where it was elsewhere."""
-    made = made_in(root, *others)
+def training(root: Path, written: str, *others: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cost and environment of the training that wrote the weights of this SHA-256; empty where it
+    was elsewhere. others: see `made_in`."""
+    made = made_in(root, written, *others)
     return (_json(made / "cost.json"), _json(made / "environment.json")) if made else ({}, {})
 
 
@@ -164,10 +166,9 @@ def json_if_there(path: Path) -> dict[str, Any]:
     return _json(path) if path.is_file() else {}
 
 
-def made_in(root: Path, *others: Path) -> Path | None:
-    """The folder of the training that wrote the weights: runs/<key>, else one of `others`, which
-    are published runs; None where it was elsewhere, or there are no weights."""
-    written = weights(root)
+def made_in(root: Path, written: str, *others: Path) -> Path | None:
+    """The folder of the training that wrote the weights of this SHA-256: runs/<key>, else one of
+    `others`, which are published runs; None where it was elsewhere, or there are no weights."""
     for folder in (*sorted((root / "runs").glob("*")), *others):
         if written and json_if_there(folder / "cost.json").get("weights_sha256") == written:
             return folder

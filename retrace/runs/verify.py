@@ -75,7 +75,7 @@ def verify(root: Path, name: str) -> Judgement:
     metrics, scores = {}, {}
     if not any(stage.changed for stage in found.values()):
         metrics, scores = (run.json_if_there(root / path) for path in (METRICS, SCORES))
-    ours = Run(WORKSPACE, lock, metrics, scores, *run.training(root))
+    ours = Run(WORKSPACE, lock, metrics, scores, *run.training(root, run.weights(root)))
     if scores:
         found |= {name: Found((said,)) for name, said in contradictions(root, ours, theirs)}
     return judge(ours, theirs, found, recipes.differing(root, name))

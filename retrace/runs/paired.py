@@ -1,0 +1,147 @@
+"""Whether one run is better than another on the same test part, or only looks so."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrace.runs.answers import Answers
+from retrace.scoring import scores
+from retrace.scoring.intervals import LEVEL, Interval, bootstrap
+
+Floats = NDArray[np.float64]
+
+# More than for an interval: Holm divides 5 % by the number of comparisons.
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One run's score minus another's, over resamples that both share.
+
+    interval: the middle 95 %; None where one group cannot be resampled, or a class is too rare.
+    p: two-sided, the share of resamples on the far side of zero; 1 where there is no interval.
+    """
+
+    value: float
+    interval: Interval | None
+    p: float
+
+
+def known(answers: Answers) -> dict[str, Callable[[Floats], Floats]]:
+    """The scores that follow from confusion matrices (k, classes, classes) alone, each (k,).
+
+    They are means over the classes that the whole test part has.
+    """
+    classes, here = answers.classes, answers.matrices.sum(axis=(0, 2)) > 0
+    found: dict[str, Callable[[Floats], Floats]] = {
+        "accuracy": scores.accuracy,
+        "f1_macro": lambda m: scores.macro(scores.rates(m).f1, here),
+        "sensitivity_macro": lambda m: scores.macro(scores.rates(m).sensitivity, here),
+    }
+    for name, wanted in {"challenge_f1": scores.CHALLENGE_CLASSES, **scores.F1_OF_BEATS}.items():
+        columns = scores.columns_of(wanted, classes)
+        if columns and here[columns].any():
+            found[name] = _f1_of(columns, here)
+    if scores.NORMAL in classes:
+        found["sensitivity_minority"] = lambda m: scores.sensitivity_minority(
+            scores.rates(m).sensitivity, here, classes
+        )
+    return found
+
+
+def _f1_of(columns: list[int], here: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
+    return lambda m: scores.macro(scores.rates(m).f1[..., columns], here[columns])
+
+
+def score(answers: Answers, name: str) -> float:
+    """A score of `known` of a whole test part."""
+    return float(known(answers)[name](answers.matrices.sum(axis=0)[np.newaxis])[0])
+
+
+def difference(
+    one: Answers, other: Answers, name: str, *, seed: int, resamples: int = RESAMPLES
+) -> Difference:
+    """How far `one` is above `other`, in a score of `known`; both of the same test part.
+
+    Whole patients are drawn, and both runs answer for the same draw: what makes a draw easy or
+    hard makes it so for both, and drops out of the difference.
+    Source of p: Davison and Hinkley, Bootstrap Methods and their Application (1997), chapter 4;
+    one is added to each count, so that p is never zero.
+    """
+    scored, size = known(one)[name], len(one.classes)
+    flat = [answers.matrices.reshape(len(one.groups), -1) for answers in (one, other)]
+    drawn: list[Floats] = []
+
+    def statistic(weights: Floats) -> dict[str, Floats]:
+        ours, theirs = (scored((weights @ each).reshape(-1, size, size)) for each in flat)
+        drawn.append(ours - theirs)
+        return {name: drawn[-1]}
+
+    interval = bootstrap(one.groups, statistic, resamples=resamples, seed=seed)[name]
+    replicates = np.concatenate(drawn)
+    replicates = replicates[~np.isnan(replicates)]
+    below, above = ((replicates <= 0).sum(), (replicates >= 0).sum())
+    p = min(1.0, 2 * (min(below, above) + 1) / (len(replicates) + 1)) if interval else 1.0
+    return Difference(score(one, name) - score(other, name), interval, float(p))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values of several comparisons, each as large as it must be for all to be held together.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
+    """
+    found, largest = [1.0] * len(values), 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[place]))
+        found[place] = largest
+    return found
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The best run of a test part against another one; p: corrected for all that it is against."""
+
+    best: str
+    other: str
+    score: str
+    difference: Difference
+    p: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether the best is better by more than the draw of patients explains."""
+        return self.p < 1 - LEVEL
+
+    def __str__(self) -> str:
+        by = f"{self.difference.value:.3f}"
+        if self.difference.interval is None:
+            return (
+                f"{self.best} against {self.other}: {by} in {self.score}, with no interval: too "
+                "few patients, or too few examples of a class"
+            )
+        low, high = self.difference.interval
+        measured = f"{by} [{low:.3f}, {high:.3f}]"
+        p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
+        if self.shown:
+            return f"{self.best} is better than {self.other} by {measured} in {self.score}, {p}"
+        return (
+            f"no difference shown between {self.best} and {self.other}: {measured} in "
+            f"{self.score}, {p}"
+        )
+
+
+def against_best(runs: Mapping[str, Answers], name: str, *, seed: int) -> list[Pair]:
+    """Each run against the one that scores best, the nearest rival first.
+
+    runs: by name, all of one test part.
+    """
+    values = {run: score(answers, name) for run, answers in runs.items()}
+    best, *others = sorted(runs, key=lambda run: -values[run])
+    found = [difference(runs[best], runs[other], name, seed=seed) for other in others]
+    corrected = holm([each.p for each in found])
+    return [
+        Pair(best, other, name, each, p)
+        for other, each, p in zip(others, found, corrected, strict=True)
+    ]
