@@ -19,7 +19,6 @@ from retrace.runs.siblings import siblings
 DEFAULT_RUN_MB = 14
 MODEL_MB = 20  # each of its two forms, checkpoint and ONNX
 STORE_MB = 64  # all runs together
-LEDGER = ledger.LEDGER
 
 
 def publish(root: Path, name: str, *, model: bool = True, checkpoint: bool = True) -> list[str]:
