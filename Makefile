@@ -2,11 +2,13 @@
 #   PYTHON=python3.12   interpreter for a new .venv (default: the first of 3.11 to 3.14 found)
 #   TORCH=cpu           PyTorch without CUDA: 0.4 GB to download instead of 3.0 GB (Linux x86-64)
 #   ARGS="-k cwt"       for pytest
+#   PORT=5050           for mlflow
 export PYTHON TORCH
 ARGS =
+PORT = 5000
 UPGRADE =
 
-.PHONY: help setup setup-dev repro test lint lock clean
+.PHONY: help setup setup-dev repro mlflow test lint lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +26,9 @@ repro: setup ## run the whole pipeline, then print the scores
 	-@.venv/bin/dvc pull --quiet --recursive recipes # `dvc exp apply` misses models that are not there
 	.venv/bin/dvc repro
 	@.venv/bin/retrace summary
+
+mlflow: setup ## a local server of MLflow's, which keeps its runs below runs/mlflow
+	@.venv/bin/python -m retrace.learning.mlflow_server $(PORT)
 
 test: setup-dev ## run every test
 	-@.venv/bin/dvc pull --quiet # tests ask the published models

@@ -238,6 +238,11 @@ def load(path: Path) -> Params:
         raise InputError(f"{path.name}: not YAML ({error}): mend it there") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path.name}: expected `key: value` lines; got {type(raw).__name__}")
+    return checked(raw, path.name)
+
+
+def checked(raw: dict[str, Any], name: str = "params.yaml") -> Params:
+    """The params of a tree; one InputError names all that is wrong in it, as `name`."""
     problems: list[str] = []
     params = None
     try:
@@ -249,7 +254,7 @@ def load(path: Path) -> Params:
     if params is not None and not wrong:
         problems += contradictions(params)
     if params is None or problems:
-        raise InputError("\n       ".join(f"{path.name}: {problem}" for problem in problems))
+        raise InputError("\n       ".join(f"{name}: {problem}" for problem in problems))
     return params
 
 

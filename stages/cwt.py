@@ -10,15 +10,16 @@ from retrace import params
 from retrace.errors import reported
 from retrace.files import new_folder
 from retrace.signals.scalograms import write_nothing, write_scalograms
+from retrace.workers import spread
 
 WAVEFORMS, SCALOGRAMS = Path("data/waveforms"), Path("data/scalograms")
 
 
 def main() -> None:
     settings = params.load(Path("params.yaml"))
-    with new_folder(SCALOGRAMS) as folder:
+    with new_folder(SCALOGRAMS) as folder, spread() as mapped:
         if settings.model.input == "scalograms":
-            print(write_scalograms(WAVEFORMS, folder, **settings.cwt.model_dump()))
+            print(write_scalograms(WAVEFORMS, folder, mapped=mapped, **settings.cwt.model_dump()))
         else:
             write_nothing(folder)
             print(f"{settings.model.name} takes waveforms: no scalograms are made")

@@ -14,20 +14,22 @@ from retrace.learning.beat_scores import beat_scores
 from retrace.learning.data import load_segments
 from retrace.learning.separation import separation
 from retrace.learning.strips import examples
+from retrace.learning.tracked_results import evaluated
 from retrace.scoring.beats import record_rows
 from retrace.scoring.evaluation import evaluate
 from retrace.scoring.figures import draw
 from retrace.signals.domain import read_domain
 from retrace.signals.recordings import Recordings
 
-DATA, PLOTS, METRICS = Path("data"), Path("plots/test"), Path("metrics/test.json")
+DATA, CHECKPOINT = Path("data"), Path("models/checkpoint")
+PLOTS, METRICS = Path("plots/test"), Path("metrics/test.json")
 FILTERED, WAVEFORMS, SCALOGRAMS = DATA / "filtered", DATA / "waveforms", DATA / "scalograms"
 
 
 def main() -> None:
     settings = params.load(Path("params.yaml"))
     torch.set_num_threads(settings.threads)  # a network's last bits depend on it
-    model, config = checkpoint.load(Path("models/checkpoint"))
+    model, config = checkpoint.load(CHECKPOINT)
     array, table = DATA / settings.model.input / "X.npy", WAVEFORMS / "segments.csv"
     split, features = DATA / "split.csv", settings.model.features
     segments = load_segments(array, table, split, config["classes"], features)
@@ -61,6 +63,7 @@ def main() -> None:
             stamp=scores.get("split", {}).get("stamp"),
         )
     write_json(METRICS, evaluation.headline)
+    evaluated(settings, CHECKPOINT / checkpoint.WEIGHTS, answers, METRICS, PLOTS)
     print(f"{len(answers.y)} test {answers.unit}s: see retrace summary and {PLOTS}")
 
 

@@ -10,6 +10,7 @@ from retrace.errors import reported
 from retrace.files import new_file, new_folder, write_json
 from retrace.learning import checkpoint
 from retrace.learning.data import load_segments
+from retrace.learning.tracked_results import exported
 from retrace.signals.domain import read_domain
 
 DATA, CHECKPOINT = Path("data"), Path("models/checkpoint")
@@ -33,6 +34,7 @@ def main() -> None:
     with new_file(MODEL) as path, new_folder(INT8) as folder:
         metrics = export(model, segments, card, settings, path, folder)
     write_json(METRICS, metrics)
+    exported(settings, CHECKPOINT / checkpoint.WEIGHTS, segments, MODEL)
     print(f"{MODEL}: {metrics['labels_compared']} labels as the checkpoint's; see {METRICS}")
 
 

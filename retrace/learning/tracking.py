@@ -147,8 +147,8 @@ class DvcLiveCurves(Callback):
         try:
             live.end()
         except FileNotFoundError as error:
-            # Its last act is to remove a sign for editors that all workers of a queue share: another
-            # one was faster.
+            # Its last act is to remove a sign for editors, which all workers of a queue share:
+            # another one was faster.
             if Path(error.filename).name != "DVCLIVE_STEP_COMPLETED":
                 raise
 

@@ -1,9 +1,10 @@
 """Cutting filtered recordings into segments of equal length: windows, or beats."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -219,34 +220,62 @@ def _flat(record: Record, second: float, window: float) -> InputError:
     )
 
 
-def write_segments(recordings: Iterable[Record], folder: Path, plan: Plan) -> Cutting:
-    """Cut every recording and write X.npy (n, leads, samples) float32 and segments.csv."""
+@dataclass(frozen=True)
+class _Found:
+    """The segments of one recording on their way to disk."""
+
+    record_id: str
+    patient_id: str | None
+    rate: float
+    pieces: Pieces
+
+
+Mapped = Callable[[Callable[[Record], _Found], Iterable[Record]], Iterator[_Found]]
+
+
+def _found(record: Record, plan: Plan) -> _Found:
+    rate = plan.fs or record.fs
+    return _Found(record.record_id, record.patient_id, rate, pieces(record, plan, rate))
+
+
+def _of_one_rate(recordings: Iterable[Record], plan: Plan) -> Iterator[Record]:
+    rate = plan.fs
+    for record in recordings:
+        rate = rate or record.fs
+        if plan.fs is None and record.fs != rate:
+            raise InputError(
+                f"record {record.record_id}: {record.fs:g} Hz; the others have {rate:g} Hz: "
+                "set segment.fs in params.yaml to the rate that all shall have"
+            )
+        yield record
+
+
+def write_segments(
+    recordings: Iterable[Record], folder: Path, plan: Plan, mapped: Mapped = map
+) -> Cutting:
+    """Cut every recording and write X.npy (n, leads, samples) float32 and segments.csv.
+
+    mapped: what stands in for the built-in `map`, to cut several at a time.
+    """
     counts = Cutting()
     writer: NpyWriter | None = None
-    rate = plan.fs
     columns = SEGMENT_COLUMNS + (BEAT_COLUMNS if plan.anchor == "beat" else ())
+    blank = (None,) * (len(columns) - len(SEGMENT_COLUMNS))
     with ExitStack() as stack:
         table = stack.enter_context(CsvWriter(folder / "segments.csv", columns))
-        for record in recordings:
-            rate = rate or record.fs
-            if plan.fs is None and record.fs != rate:
-                raise InputError(
-                    f"record {record.record_id}: {record.fs:g} Hz; the others have {rate:g} Hz: "
-                    "set segment.fs in params.yaml to the rate that all shall have"
-                )
-            counts.samples = plan.samples(rate)
+        for one in mapped(partial(_found, plan=plan), _of_one_rate(recordings, plan)):
+            counts.fs, counts.samples = float(one.rate), plan.samples(one.rate)
+            found = one.pieces
             if writer is None:
-                shape = (len(record.signal), counts.samples)
+                shape = found.windows.shape[1:]
                 writer = stack.enter_context(NpyWriter(folder / "X.npy", shape, np.float32))
-            found = pieces(record, plan, rate)
             counts.add(found)
             writer.append(found.windows)
-            blank = (None,) * (len(columns) - len(SEGMENT_COLUMNS))
             table.append(
                 (
-                    f"{record.record_id}_{number:03d}",
-                    record.record_id,
-                    record.patient_id,
+                    f"{one.record_id}_{number:03d}",
+                    one.record_id,
+                    one.patient_id,
                     start,
                     label,
                     *(found.beats[number] if found.beats else blank),
@@ -266,5 +295,4 @@ def write_segments(recordings: Iterable[Record], folder: Path, plan: Plan) -> Cu
             f"segment.window: {plan.window:g} s; none of the {counts.records} recordings is that "
             "long: shorten it or set segment.short to pad in params.yaml"
         )
-    counts.fs = float(rate or 0)
     return counts
