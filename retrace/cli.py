@@ -46,17 +46,22 @@ def main(arguments: list[str] | None = None) -> None:
     )
     verify.add_argument("name", help="the recipe it is a run of")
     verify.set_defaults(verb=lambda given: _verify(given.name))
-    compare = verbs.add_parser("compare", help="scores, intervals and params of runs side by side")
-    compare.add_argument(
-        "runs",
-        nargs="*",
+    _add_compare(verbs)
+    report = verbs.add_parser(
+        "report", help="a run as a page for people: data, scores, limits, how to have it again"
+    )
+    report.add_argument(
+        "run",
+        nargs="?",
+        default="workspace",
         metavar="RUN",
-        help="a recipe (its published run) or workspace (the last run); without any, all of them",
+        help="a recipe (its published run), an experiment of DVC, or workspace (the last run), "
+        "which it is without one",
     )
-    compare.add_argument(
-        "--markdown", action="store_true", help="every published run, as the README's table"
+    report.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where to write it, instead of runs/reports"
     )
-    compare.set_defaults(verb=lambda given: _compare(given.runs, given.markdown))
+    report.set_defaults(verb=lambda given: _report(given.run, given.output))
     publish = verbs.add_parser("publish", help="keep the last run in recipes/ and store/")
     publish.add_argument("name", help="the recipe it is a run of")
     publish.add_argument(
@@ -70,6 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
             given.name, not given.without_model, not given.without_checkpoint
         )
     )
+    _add_sweep(verbs)
     service.add_serve(verbs, _root)
     service.add_feed(verbs, _root)
     given = parser.parse_args(arguments)
@@ -155,6 +161,93 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="draw the strip around what is flagged, else the beginning, with its scalogram",
     )
     predict.set_defaults(verb=_predict)
+
+
+def _add_compare(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    compare = verbs.add_parser(
+        "compare",
+        help="scores, intervals and params of runs side by side, and which is better",
+        description="Scores of runs with their intervals, and each run in pairs against the best "
+        "of its test part.",
+    )
+    compare.add_argument(
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="a recipe (its published run), an experiment of DVC, a Git revision, or workspace "
+        "(the last run); without any, all of them",
+    )
+    compare.add_argument(
+        "--format",
+        choices=("text", "csv", "md", "json", "html"),
+        default="text",
+        help="text (the default); csv and json have every score; html is a page that can be sorted",
+    )
+    compare.add_argument(
+        "--sort", default="", metavar="SCORE", help="the best first within each test part: f1_macro"
+    )
+    compare.add_argument(
+        "--published", action="store_true", help="neither the workspace nor experiments"
+    )
+    compare.set_defaults(verb=_compare)
+
+
+def _add_sweep(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sweep = verbs.add_parser(
+        "sweep",
+        help="search for better params: many trials, of which bad ones are stopped early",
+        description="Train many choices of params on the data that the stages made, judge them by "
+        "the validation part, and stop bad ones early (ASHA, by Ray Tune). It ends with tables and "
+        "figures in runs/sweeps/NAME and the line that repeats the winner: dvc exp run -S ...",
+    )
+    sweep.add_argument("space", metavar="SPACE", help="a file of spaces/ by its name, or a path")
+    budget = sweep.add_argument_group("how much")
+    budget.add_argument("--samples", type=int, default=150, metavar="N", help="trials (150)")
+    budget.add_argument(
+        "--max-epochs", type=int, default=30, metavar="N", help="epochs of a trial at most (30)"
+    )
+    budget.add_argument(
+        "--grace", type=int, default=3, metavar="N", help="epochs before it may be stopped (3)"
+    )
+    budget.add_argument(
+        "--reduction",
+        type=float,
+        default=3,
+        metavar="R",
+        help="after so many epochs, R times, R * R times so many, ... one of R trials goes on (3)",
+    )
+    machine = sweep.add_argument_group("where")
+    machine.add_argument(
+        "--concurrent",
+        type=int,
+        metavar="N",
+        help="trials at once, never more (what there is room for)",
+    )
+    machine.add_argument("--cpus", type=int, default=1, metavar="N", help="CPUs of a trial (1)")
+    machine.add_argument(
+        "--gpus", type=float, default=0, metavar="G", help="GPUs of a trial; 0.5: two share one (0)"
+    )
+    machine.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="join the Ray cluster whose head is there (auto: the one of this machine)",
+    )
+    search = sweep.add_argument_group("how")
+    search.add_argument(
+        "--searcher",
+        choices=("optuna", "hyperopt", "random"),
+        default="optuna",
+        help="what proposes trials (optuna)",
+    )
+    search.add_argument(
+        "--score", metavar="NAME", help="of the validation part, higher is better (train.score)"
+    )
+    search.add_argument("--seed", type=int, metavar="N", help="of the searcher (params.yaml's)")
+    search.add_argument("--name", help="its folder below runs/sweeps (the space's)")
+    search.add_argument(
+        "--resume", action="store_true", help="go on with a sweep that was broken off"
+    )
+    sweep.set_defaults(verb=_sweep)
 
 
 def _root(instead: str = "") -> Path:
@@ -251,10 +344,47 @@ def _verify(name: str) -> None:
         raise SystemExit(judgement.status)
 
 
-def _compare(runs: list[str], markdown: bool) -> None:
+def _compare(given: argparse.Namespace) -> None:
     from retrace.runs.compare import compare
 
-    print(compare(_root(), runs, as_markdown=markdown))
+    form = "terminal" if given.format == "text" and sys.stdout.isatty() else given.format
+    print(compare(_root(), given.runs, form=form, sort=given.sort, published=given.published))
+
+
+def _report(name: str, folder: Path | None) -> None:
+    from retrace.runs.report.command import report
+
+    page, card = report(_root(), name, folder)
+    print(f"{page}: open it in a browser; it needs nothing else\n{card}: the same as Markdown")
+
+
+def _sweep(given: argparse.Namespace) -> None:
+    from retrace.learning.sweep.command import sweep
+    from retrace.learning.sweep.plan import Options
+    from retrace.runs.built import require_data
+
+    options = Options(
+        samples=given.samples,
+        max_epochs=given.max_epochs,
+        searcher=given.searcher,
+        grace=given.grace,
+        reduction=given.reduction,
+        cpus=given.cpus,
+        gpus=given.gpus,
+        name=given.name,
+        score=given.score,
+        seed=given.seed,
+    )
+    root = _root()
+    sweep(
+        root,
+        given.space,
+        options,
+        concurrent=given.concurrent,
+        address=given.address,
+        resume=given.resume,
+        ready=lambda: require_data(root),
+    )
 
 
 def _publish(name: str, model: bool, checkpoint: bool) -> None:

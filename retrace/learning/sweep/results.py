@@ -15,7 +15,8 @@ class Trial:
 
     number: from 1, in the order in which trials were proposed. values: by the dotted keys of
     params.yaml that the space names. rows: one for each epoch, as `tracking.Row`.
-    seconds: of its training so far. why: what ended a failed one, in a sentence.
+    seconds: of its training so far. why: what ended a failed one, in a sentence. kept: the epoch,
+    from 1, whose weights the training keeps; None where it does not say.
     """
 
     number: int
@@ -24,9 +25,16 @@ class Trial:
     rows: Sequence[Mapping[str, float]] = ()
     seconds: float = 0.0
     why: str = ""
+    kept: int | None = None
 
     def best(self, score: str) -> tuple[int, float] | None:
-        """The epoch, from 1, of the highest val_<score>, and that score; None before the first."""
+        """The epoch, from 1, that the training keeps (a gain below `min_delta` is none; of trees
+        that of the lowest loss), else that of the highest val_<score>; and that score.
+
+        None before the first.
+        """
+        if self.kept is not None:
+            return self.kept, self.rows[self.kept - 1][f"val_{score}"]
         values = [row.get(f"val_{score}", math.nan) for row in self.rows]
         known = [(value, -number) for number, value in enumerate(values, 1) if value == value]
         if not known:
