@@ -6,7 +6,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ SETTINGS = {
 # What a worker elsewhere must be told of this environment.
 PASSED_ON = ("MLFLOW_", "RETRACE_", "DO_NOT_TRACK", "GOMP_SPINCOUNT", "OMP_")
 _STORE = 80_000_000  # bytes of the object store: trials read files, and send rows of numbers
+# Ray listens on every interface: who reaches it could run code here, were it not for this token.
+_TOKEN = Path.home() / ".ray/auth_token"
 PACKAGE = Path(__file__).parents[2]
 _TIMEOUT = 3.0  # s for the head of a cluster to answer
 
@@ -62,9 +64,10 @@ def session(address: str | None, gpus: bool) -> Iterator[tuple[Any, str]]:
                 object_store_memory=_STORE,
                 _temp_dir=temporary,
                 _plasma_directory=temporary,  # containers have 64 MB in /dev/shm
-                _node_ip_address="127.0.0.1",
                 **quiet,
             )
+            with suppress(OSError):  # given by the environment, or another's
+                _TOKEN.chmod(0o600)
         yield ray, context.dashboard_url or ""
     finally:
         ray.shutdown()
