@@ -17,9 +17,12 @@ WAVEFORMS, SCALOGRAMS = Path("data/waveforms"), Path("data/scalograms")
 
 def main() -> None:
     settings = params.load(Path("params.yaml"))
-    with new_folder(SCALOGRAMS) as folder, spread() as mapped:
+    with new_folder(SCALOGRAMS) as folder:
         if settings.model.input == "scalograms":
-            print(write_scalograms(WAVEFORMS, folder, mapped=mapped, **settings.cwt.model_dump()))
+            with spread() as mapped:
+                print(
+                    write_scalograms(WAVEFORMS, folder, mapped=mapped, **settings.cwt.model_dump())
+                )
         else:
             write_nothing(folder)
             print(f"{settings.model.name} takes waveforms: no scalograms are made")

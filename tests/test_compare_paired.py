@@ -142,6 +142,30 @@ def test_one_patient_alone_says_nothing_of_others() -> None:
     assert "with no interval: too few patients" in str(pair)
 
 
+@pytest.mark.parametrize(("patients", "least"), [(2, 0.5), (5, 0.0625)])
+def test_a_few_patients_prove_little_however_sure_their_draws_are(
+    patients: int, least: float
+) -> None:
+    right, wrong = np.full((patients, 2), 90), np.full((patients, 2), 10)
+    one, other = _answers(right, wrong), _answers(wrong, right)
+
+    found = difference(one, other, "accuracy", **DRAWS)
+    assert found.p == least  # that of a toss of a coin for each patient
+
+    same_but_one = replace(other, matrices=one.matrices.copy())
+    same_but_one.matrices[0] = other.matrices[0]
+    assert difference(one, same_but_one, "accuracy", **DRAWS).p == 1
+
+
+def test_a_score_that_does_not_exist_is_not_compared() -> None:
+    none = np.zeros((3, 1), dtype=np.int64)
+    alone = np.hstack([none, none + 5])  # nobody has a normal beat
+    one = _answers(alone, alone)
+
+    assert "sensitivity_minority" not in paired.known(one)
+    assert not np.isnan([paired.score(one, name) for name in paired.known(one)]).any()
+
+
 def test_answers_are_counted_for_each_record_and_joined_by_patient() -> None:
     beats = [("201", "N", "N"), ("201", "N", "S"), ("202", "S", "S"), ("201", "N", "N")]
     names = ("record_id", "actual", "predicted")

@@ -208,8 +208,8 @@ def test_the_folder_holds_tables_figures_and_a_page_and_what_lay_there(tmp_path:
 
 
 def test_a_figure_for_which_there_are_too_few_trials_does_not_stay(tmp_path: Path) -> None:
-    write(tmp_path, sweep(trials(25)))
-    write(tmp_path, sweep(trials(5)))
+    write(tmp_path, sweep(trials(25)), log=LOG)
+    write(tmp_path, sweep(trials(5)), log=LOG)
 
     assert not (tmp_path / "importance.png").exists()
     assert "No importances: 5 trials with a score, too few" in (tmp_path / "README.md").read_text()

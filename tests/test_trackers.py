@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
+import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from retrace.params import Params
 from retrace.scoring.figures import draw
 from retrace.signals.domain import SignalDomain
 from tests.linear_model import write_model
+from tests.sources import ROOT
 from tests.train_small import CLASSES, load, small_beats, small_params, small_segments
 
 os.environ |= SETTINGS  # no telemetry, above all
@@ -246,7 +248,9 @@ def _answers() -> Answers:
     )
 
 
-def _evaluate(params: Params, folder: Path, weights: bytes, f1: float) -> None:
+def _evaluate(
+    params: Params, folder: Path, weights: bytes, f1: float, scores: Path | None = None
+) -> None:
     """What the stage gives, after its own files stand."""
     (folder / "weights.safetensors").write_bytes(weights)
     write_json(folder / "test.json", {"f1_macro": f1})
@@ -258,7 +262,7 @@ def _evaluate(params: Params, folder: Path, weights: bytes, f1: float) -> None:
         raw_probabilities=[[1, 0, 0, 0]],
         classes=CLASSES,
     )
-    write_json(plots / "scores.json", {"overall": {}})
+    write_json(plots / "scores.json", json.loads(scores.read_text()) if scores else {})
     evaluated(params, folder / "weights.safetensors", _answers(), folder / "test.json", plots)
 
 
@@ -278,6 +282,34 @@ def test_later_stages_find_the_run_of_the_weights(
     kept = {path.name for path in (tmp_path / "store/artifacts" / own.info.run_id).rglob("*")}
     assert {"scores.json", "confusion.png", "report.txt"} <= kept
     assert not {"predictions.csv", "examples.png"} & kept
+
+
+def test_no_name_of_a_record_leaves_the_machine(
+    tmp_path: Path, settings: Params, store: Callable[[], list[Any]]
+) -> None:
+    published = ROOT / "recipes/mitdb_ds1_ds2/scores.json"
+    _evaluate(settings, tmp_path, b"weights", 0.4, published)
+
+    (sent,) = (tmp_path / "store/artifacts" / store()[0].info.run_id).rglob("scores.json")
+    there, here = (json.loads(path.read_text()) for path in (sent, published))
+    names = here["ec57"]["bxb"]["records"].keys()
+    assert there["overall"] == here["overall"]
+    assert there["ec57"]["bxb"]["gross"] == here["ec57"]["bxb"]["gross"]
+    words = set(re.findall(r"\w+", " ".join(_strings(there))))
+    assert len(names) == 22 and names.isdisjoint(words)
+
+
+def _strings(tree: Any) -> Iterator[str]:
+    """Every key of a tree, and every value that is a string."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield key
+            yield from _strings(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _strings(value)
+    elif isinstance(tree, str):
+        yield tree
 
 
 @pytest.mark.parametrize("features", [[], ["rr_ratio"]], ids=["segments", "with features"])
@@ -353,6 +385,28 @@ def test_a_tracker_that_is_not_installed_is_named_with_what_installs_it(
         tracker.epoch(1, ROW)
 
     assert "pip install 'retrace[tracking]'" in tracker.missed[0]
+
+
+@pytest.mark.parametrize("before", ["", "x" * 170])
+def test_a_password_is_told_to_nobody_even_where_a_sentence_is_cut(
+    before: str,
+    settings: Params,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    uri = "http://user:top@secret-and-long@host:5000"
+
+    def refuse(*_: Any) -> Any:
+        raise RuntimeError(f"{before} {uri}/api")
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr("retrace.learning.mlflow_runs.connected", refuse)
+    with trackers.tracked(settings, "a" * 16) as tracker:
+        tracker.epoch(1, ROW)
+
+    said = capsys.readouterr().err
+    assert "MLflow at http://host:5000 was told nothing" in said
+    assert "top" not in said and "secret" not in said
 
 
 @pytest.mark.parametrize("port", ["x", "0", "65536", "-1"])

@@ -1,11 +1,14 @@
 """What the stages give to trackers once their own files stand."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrace.files import write_json
 from retrace.learning import checkpoint
 from retrace.learning.answers import Answers
 from retrace.learning.classifier import per_record
@@ -18,6 +21,12 @@ from retrace.scoring.calibration import softmax
 from retrace.scoring.figures import draw
 
 EXAMPLE = 2  # segments in a model's input example
+# Sections of scores.json, and of its reports by EC57, that name no record and no patient.
+NAMELESS = (
+    *("unit", "counts", "bootstrap", "overall", "false_af_on_noise", "classes", "at_thresholds"),
+    *("baselines", "subgroups", "notes"),
+)
+NAMELESS_EC57 = ("bootstrap", "counts", "gross", "average", "baselines", "subgroups")
 
 
 def trained(
@@ -75,13 +84,16 @@ def evaluated(params: Params, weights: Path, answers: Answers, metrics: Path, pl
         if not tracker.begun:
             return
         headline = json.loads(metrics.read_text(encoding="utf-8"))
+        scores = json.loads((plots / "scores.json").read_text(encoding="utf-8"))
         tracker.result({f"test_{name}": value for name, value in headline.items()})
-        for name in ("scores.json", "confusion.png", "roc.png", "pr.png", "calibration.png"):
+        for name in ("confusion.png", "roc.png", "pr.png", "calibration.png"):
             tracker.artifact(plots / name, "test")
-        tracker.drawn(
-            lambda folder: _report(folder, answers.y, answers.probabilities, answers.classes),
-            "test",
-        )
+
+        def told(folder: Path) -> None:
+            write_json(folder / "scores.json", _nameless(scores))
+            _report(folder, answers.y, answers.probabilities, answers.classes)
+
+        tracker.drawn(told, "test")
 
 
 def exported(params: Params, weights: Path, segments: Segments, onnx: Path) -> None:
@@ -97,6 +109,16 @@ def exported(params: Params, weights: Path, segments: Segments, onnx: Path) -> N
                 if shape != (0,)  # a model without features has no such input
             },
         )
+
+
+def _nameless(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """scores.json without the rows of single records: their names may be those of people."""
+    kept = {name: scores[name] for name in NAMELESS if name in scores}
+    ec57 = {
+        report: {name: own[name] for name in NAMELESS_EC57 if name in own}
+        for report, own in (scores.get("ec57") or {}).items()
+    }
+    return kept | ({"ec57": ec57} if ec57 else {})
 
 
 def _report(

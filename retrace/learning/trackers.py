@@ -253,8 +253,11 @@ def _sentence(run: Run, error: Exception, epochs: int) -> str:
         cause = cause.__cause__ or cause.__context__ or cause
     # Of a connection the last cause says it in a few words; of all else the error itself.
     named = cause if isinstance(cause, OSError) else error
-    why = (str(named).strip() or type(named).__name__).splitlines()[0][:200]
+    why = (str(named).strip() or type(named).__name__).splitlines()[0]
     absent = isinstance(cause, ImportError)
     remedy = "pip install 'retrace[tracking]'" if absent else run.remedy
-    text = f"{run.where} was told {told} of this ({why}); its result is whole all the same: "
-    return re.sub(r"//[^/@\s]*@", "//", text) + f"{remedy}, or unset {run.variable}"  # no password
+    where, why = (re.sub(r"//[^/\s]*@", "//", text) for text in (run.where, why))  # no password
+    return (
+        f"{where} was told {told} of this ({why[:200]}); its result is whole all the same: {remedy}, "
+        f"or unset {run.variable}"
+    )

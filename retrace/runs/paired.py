@@ -21,7 +21,8 @@ class Difference:
     """One run's score minus another's, over resamples that both share.
 
     interval: the middle 95 %; None where one group cannot be resampled, or a class is too rare.
-    p: two-sided, the share of resamples on the far side of zero; 1 where there is no interval.
+    p: two-sided, the share of resamples on the far side of zero, but no less than so few groups can
+    tell; 1 where there is no interval.
     """
 
     value: float
@@ -44,7 +45,8 @@ def known(answers: Answers) -> dict[str, Callable[[Floats], Floats]]:
         columns = scores.columns_of(wanted, classes)
         if columns and here[columns].any():
             found[name] = _f1_of(columns, here)
-    if scores.NORMAL in classes:
+    normal = np.array([name == scores.NORMAL for name in classes])
+    if here[normal].any() and here[~normal].any():
         found["sensitivity_minority"] = lambda m: scores.sensitivity_minority(
             scores.rates(m).sensitivity, here, classes
         )
@@ -68,7 +70,8 @@ def difference(
     Whole patients are drawn, and both runs answer for the same draw: what makes a draw easy or
     hard makes it so for both, and drops out of the difference.
     Source of p: Davison and Hinkley, Bootstrap Methods and their Application (1997), chapter 4;
-    one is added to each count, so that p is never zero.
+    one is added to each count, so that p is never zero. Of two patients all draws may say the same:
+    p is at least that of a test which exchanges the runs patient by patient.
     """
     scored, size = known(one)[name], len(one.classes)
     flat = [answers.matrices.reshape(len(one.groups), -1) for answers in (one, other)]
@@ -84,6 +87,8 @@ def difference(
     replicates = replicates[~np.isnan(replicates)]
     below, above = ((replicates <= 0).sum(), (replicates >= 0).sum())
     p = min(1.0, 2 * (min(below, above) + 1) / (len(replicates) + 1)) if interval else 1.0
+    unlike = int((one.matrices != other.matrices).any(axis=(1, 2)).sum())
+    p = max(p, min(1.0, 2.0 ** (1 - unlike)))
     return Difference(score(one, name) - score(other, name), interval, float(p))
 
 

@@ -56,6 +56,8 @@ def _require(name: str, package: str) -> None:
 
 def _run(plan: Plan, concurrent: int | None, address: str | None) -> None:
     from retrace.learning.sweep.board import Board
+    from retrace.learning.sweep.cells import winner
+    from retrace.learning.sweep.domains import Range
     from retrace.learning.sweep.page import write
     from retrace.learning.sweep.summary import summary
     from retrace.learning.trackers import sweep_started
@@ -64,10 +66,11 @@ def _run(plan: Plan, concurrent: int | None, address: str | None) -> None:
     with sweep_started(plan.name, plan.settings) as tracker:
         with Board() as board:
             search.run(concurrent, address, tracker.id, board.show, _say)
-        write(plan.folder, search.sweep)
-        ranked = search.sweep.ranked()
-        if ranked and (best := ranked[0].best(plan.score)):
-            values = {key: str(value) for key, value in ranked[0].values.items()}
+        domains = plan.space.domains.items()
+        log = [key for key, each in domains if isinstance(each, Range) and each.log]
+        write(plan.folder, search.sweep, log=log)
+        if (first := winner(search.sweep)) and (best := first.best(plan.score)):
+            values = {key: str(value) for key, value in first.values.items()}
             tracker.result({f"val_{plan.score}": best[1]}, values)
         for path in sorted(plan.folder.iterdir()):
             if path.suffix in (".png", ".csv", ".json", ".md"):

@@ -26,7 +26,7 @@ CURVES, IMPORTANCE = "learning_curves.png", "importance.png"
 PARALLEL, SCATTER = "parallel.png", "scatter.png"
 
 
-def write(folder: Path, sweep: Sweep, *, log: Collection[str] = ()) -> None:
+def write(folder: Path, sweep: Sweep, *, log: Collection[str]) -> None:
     """Write trials.csv, sweep.json, the figures and README.md into `folder`, each in one step.
 
     What else lies there stays; a figure for which there are too few trials is removed, and the page
