@@ -1,6 +1,7 @@
 """The report of a run: whole, honest, and every number out of a file."""
 
 import copy
+import csv
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import yaml
 
 from retrace.cli import main
 from retrace.errors import InputError
+from retrace.files import write_csv
 from retrace.runs import locks, run
 from retrace.runs.report import files as report_files
 from retrace.runs.report.as_html import html
@@ -217,6 +219,26 @@ def test_every_patient_has_a_row_with_what_was_right(workspace: Path) -> None:
     assert shown == list(dict.fromkeys(row.split(",")[1] for row in rows))
 
 
+def test_people_who_are_not_known_are_not_counted_as_none(workspace: Path) -> None:
+    for name in ("data/filtered/records.csv", "data/waveforms/segments.csv"):
+        with (workspace / name).open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        write_csv(
+            workspace / name,
+            list(rows[0]),
+            [[value if key not in ("patient_id", "sex") else "" for key, value in row.items()]
+             for row in rows],
+        )  # fmt: skip
+    scores = json.loads((workspace / "plots/test/scores.json").read_text())
+    scores["counts"]["patients"] = None
+    (workspace / "plots/test/scores.json").write_text(json.dumps(scores))
+    said = words(_page(workspace, _last(workspace)))
+
+    assert "recordings were read; whose they are is not known" in said
+    assert "women" not in said and "known patients" not in said
+    assert _problems(workspace, _last(workspace)) == []
+
+
 def test_the_figures_are_those_of_the_run(workspace: Path) -> None:
     found = {
         each.name: each.content for each in figures(compose(Files(workspace, _last(workspace))))
@@ -260,6 +282,12 @@ def test_what_a_class_is_called_cannot_become_html(tmp_path: Path) -> None:
 
     assert "<b onclick" not in page + card(compose(Files(tmp_path, own)), "synthetic")
     assert '<b onclick="x">' in words(page)
+
+
+def test_an_experiments_name_is_one_word_to_a_shell() -> None:
+    own = replace(run.published(ROOT, "synthetic"), name="a;$(id)")
+
+    assert "dvc exp apply 'a;$(id)'\n" in card(compose(Files(ROOT, own)), "x")
 
 
 def test_the_verb_writes_both_pages_and_the_figures_of_the_card(

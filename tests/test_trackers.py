@@ -292,9 +292,9 @@ def test_no_name_of_a_record_leaves_the_machine(
 
     (sent,) = (tmp_path / "store/artifacts" / store()[0].info.run_id).rglob("scores.json")
     there, here = (json.loads(path.read_text()) for path in (sent, published))
-    names = here["ec57"]["bxb"]["records"].keys()
+    names = here["ec57"]["papers"]["records"].keys()
     assert there["overall"] == here["overall"]
-    assert there["ec57"]["bxb"]["gross"] == here["ec57"]["bxb"]["gross"]
+    assert there["ec57"]["papers"]["gross"] == here["ec57"]["papers"]["gross"]
     words = set(re.findall(r"\w+", " ".join(_strings(there))))
     assert len(names) == 22 and names.isdisjoint(words)
 

@@ -258,6 +258,6 @@ def _sentence(run: Run, error: Exception, epochs: int) -> str:
     remedy = "pip install 'retrace[tracking]'" if absent else run.remedy
     where, why = (re.sub(r"//[^/\s]*@", "//", text) for text in (run.where, why))  # no password
     return (
-        f"{where} was told {told} of this ({why[:200]}); its result is whole all the same: {remedy}, "
-        f"or unset {run.variable}"
+        f"{where} was told {told} of this ({why[:200]}); its result is whole all the same: "
+        f"{remedy}, or unset {run.variable}"
     )

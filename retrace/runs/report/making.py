@@ -1,5 +1,7 @@
 """How a model was made: its params, its training, what that took, and how to have it again."""
 
+from shlex import quote
+
 from retrace.runs import recipes
 from retrace.runs.report.document import (
     Block,
@@ -147,7 +149,8 @@ def _commands(files: Files) -> list[Text]:
         return lines if files.name == recipes.DEFAULT else [*lines, trained]
     first: Text = ("git checkout COMMIT    # the one with this dvc.lock",)
     if files.name != WORKSPACE:
-        first = text("dvc exp apply {}", name)
+        # Whoever made an experiment chose its name, and this line is pasted into a shell.
+        first = text("dvc exp apply {}", Value(quote(name.shown), name.source, name.kind))
     return [first, ("dvc repro",), ("git diff dvc.lock",)]
 
 

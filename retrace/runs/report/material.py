@@ -2,7 +2,7 @@
 
 from retrace.runs.report.document import Block, Bullets, Facts, Grid, Paragraph, Section
 from retrace.runs.report.files import POPULATIONS, SOURCES, Files
-from retrace.runs.report.values import Node, Text, Value, listed, text
+from retrace.runs.report.values import NONE, Node, Table, Text, Value, listed, text
 
 SUBSETS = {"train": "training", "val": "validation", "test": "test"}
 UNKNOWN: Text = ("not known",)
@@ -89,31 +89,32 @@ def _counts(files: Files) -> list[Block]:
                 *((table.sum("segments", subset=subset, label=name),) for name, _ in known.items()),
                 (table.sum("segments", subset=subset),),
                 (table.different("record_id", subset=subset),),
-                (table.different("patient_id", subset=subset),),
+                _patients(table, subset=subset),
             ]
         )
     return [Grid(rows, caption=("Segments by part and class",)), *_people(files)]
+
+
+def _patients(table: Table, **where: str) -> Text:
+    """How many are known; a dash where nobody is, which is not none."""
+    found = table.different("patient_id", **where)
+    return (NONE,) if found.shown == "0" else (found,)
 
 
 def _people(files: Files) -> list[Block]:
     if files.records is None or not files.records.rows:
         return []
     table = files.records
-    sexes = [
-        text("{} {}", table.different("patient_id", sex=sex), (word,))
-        for sex, word in (("F", "women"), ("M", "men"))
-    ]
-    return [
-        Paragraph(
-            text(
-                "{} recordings of {} known patients were read: {}, {}; sex is empty where the "
-                "source does not give it.",
-                table.different("record_id"),
-                table.different("patient_id"),
-                *sexes,
-            )
-        )
-    ]
+    read, known = table.different("record_id"), _patients(table)
+    if known == (NONE,):
+        return [Paragraph(text("{} recordings were read; whose they are is not known.", read))]
+    women, men = (table.different("patient_id", sex=sex) for sex in ("F", "M"))
+    if women.shown == men.shown == "0":
+        sexes: Text = ("their sex is not known.",)
+    else:
+        words = "{} women, {} men; sex is empty where the source does not give it."
+        sexes = text(words, women, men)
+    return [Paragraph(text("{} recordings of {} known patients were read: {}", read, known, sexes))]
 
 
 def _unit(files: Files) -> str:

@@ -33,7 +33,8 @@ def scores(files: Files) -> Section:
             Paragraph(
                 text(
                     "Behind each value stands its 95 % interval: percentile bootstrap over {} {}, "
-                    "{} resamples. k/n is written where examples are few.",
+                    "{} resamples. k/n is written where examples are few, with the wider of that "
+                    "and the exact binomial interval.",
                     bootstrap["groups"].count(),
                     bootstrap["unit"].text(),
                     bootstrap["resamples"].count(),
