@@ -146,7 +146,7 @@ def test_runs_of_one_test_part_are_held_against_the_best_of_it(root: Path) -> No
 
     assert "better is better than worse by 0." in said and "] in f1_macro, p = 0.008" in said
     assert "Not paired: silent: published without answers.csv" in said
-    assert "In pairs: both runs answer for the same 10,000 draws of whole patients" in said
+    assert "In pairs: all runs answer for the same draws of whole patients (10,000" in said
     assert "The best run was found on the very test part that judges it" in said
 
 

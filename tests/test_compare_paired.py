@@ -11,7 +11,7 @@ from retrace.errors import InputError
 from retrace.files import read_csv
 from retrace.runs import answers, paired, run
 from retrace.runs.answers import Answers, count, read
-from retrace.runs.paired import against_best, difference, holm
+from retrace.runs.paired import Difference, against_best, differences, holm
 from retrace.scoring.intervals import bootstrap
 from tests.sources import ROOT
 
@@ -25,6 +25,11 @@ def _answers(right: NDArray[np.int64], wrong: NDArray[np.int64]) -> Answers:
     for c in range(2):
         matrices[:, c, c], matrices[:, c, 1 - c] = right[:, c], wrong[:, c]
     return Answers(CLASSES, tuple(("patient", str(n)) for n in range(len(right))), matrices)
+
+
+def difference(one: Answers, other: Answers, name: str, **draws: Any) -> Difference:
+    """Of two runs alone."""
+    return differences({"one": one, "other": other}, name, **draws)["one", "other"]
 
 
 def _runs(rng: np.random.Generator, *skills: float, patients: int = 22) -> list[Answers]:
@@ -115,6 +120,15 @@ def test_equal_runs_are_told_apart_no_more_often_than_p_says() -> None:
         found.append(difference(one, other, "accuracy", seed=seed, resamples=400).p)
 
     assert 0.01 < np.mean(np.array(found) < 0.05) < 0.12
+
+
+def test_p_counts_every_pair_since_the_best_was_found_among_them() -> None:
+    best, *others = _runs(np.random.default_rng(4), 0.9, 0.7, 0.7, 0.7)
+
+    pairs = against_best({"best": best} | dict(zip("abc", others, strict=True)), "accuracy", seed=7)
+
+    least = 2 / (paired.RESAMPLES + 1)  # what a pair alone would have: no draw says otherwise
+    assert [pair.p for pair in pairs] == pytest.approx([6 * least] * 3)
 
 
 def test_holm_raises_each_p_by_how_many_are_left() -> None:

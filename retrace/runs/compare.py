@@ -90,9 +90,10 @@ def _reading(root: Path, runs: Sequence[Run], pairs: Sequence[Pair], sort: str) 
     if not pairs:
         return said
     said.append(
-        f"In pairs: both runs answer for the same {paired.RESAMPLES:,} draws of whole patients "
-        "(records where patients are unknown); p is corrected by Holm where several runs are held "
-        "against one."
+        f"In pairs: all runs answer for the same draws of whole patients ({paired.RESAMPLES:,} at "
+        "least; records where patients are unknown); p is corrected by Holm for every pair of a "
+        "test part, not only those with its best run. With 20 patients or fewer p is too small "
+        "rather than too large."
     )
     if sort and sort not in {pair.score for pair in pairs}:
         said.append(f"{sort} does not follow from counted answers: the pairs are in {USUAL}.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,9 @@ from retrace.scoring.intervals import LEVEL, Interval, bootstrap
 
 Floats = NDArray[np.float64]
 
-# More than for an interval: Holm divides 5 % by the number of comparisons.
-RESAMPLES = 10_000
+# More than for an interval: Holm divides 5 % by the number of pairs, and p can be no smaller than
+# 2 / resamples.
+RESAMPLES, A_PAIR = 10_000, 100
 
 
 @dataclass(frozen=True)
@@ -62,34 +64,47 @@ def score(answers: Answers, name: str) -> float:
     return float(known(answers)[name](answers.matrices.sum(axis=0)[np.newaxis])[0])
 
 
-def difference(
-    one: Answers, other: Answers, name: str, *, seed: int, resamples: int = RESAMPLES
-) -> Difference:
-    """How far `one` is above `other`, in a score of `known`; both of the same test part.
+def differences(
+    runs: Mapping[str, Answers], name: str, *, seed: int, resamples: int
+) -> dict[tuple[str, str], Difference]:
+    """How far each run is above each that comes behind it, in a score of `known`.
 
-    Whole patients are drawn, and both runs answer for the same draw: what makes a draw easy or
-    hard makes it so for both, and drops out of the difference.
+    runs: by name, all of one test part. Whole patients are drawn, and all runs answer for the same
+    draw: what makes a draw easy or hard makes it so for all, and drops out of the differences.
     Source of p: Davison and Hinkley, Bootstrap Methods and their Application (1997), chapter 4;
     one is added to each count, so that p is never zero. Of two patients all draws may say the same:
     p is at least that of a test which exchanges the runs patient by patient.
     """
-    scored, size = known(one)[name], len(one.classes)
-    flat = [answers.matrices.reshape(len(one.groups), -1) for answers in (one, other)]
-    drawn: list[Floats] = []
+    first = next(iter(runs.values()))
+    scored, size = known(first)[name], len(first.classes)
+    flat = {run: each.matrices.reshape(len(each.groups), -1) for run, each in runs.items()}
+    pairs, blocks = list(combinations(runs, 2)), list[Floats]()
 
-    def statistic(weights: Floats) -> dict[str, Floats]:
-        ours, theirs = (scored((weights @ each).reshape(-1, size, size)) for each in flat)
-        drawn.append(ours - theirs)
-        return {name: drawn[-1]}
+    def statistic(weights: Floats) -> dict[tuple[str, str], Floats]:
+        values = {
+            run: scored((weights @ each).reshape(-1, size, size)) for run, each in flat.items()
+        }
+        found = {(one, other): values[one] - values[other] for one, other in pairs}
+        blocks.append(np.array(list(found.values())))
+        return found
 
-    interval = bootstrap(one.groups, statistic, resamples=resamples, seed=seed)[name]
-    replicates = np.concatenate(drawn)
-    replicates = replicates[~np.isnan(replicates)]
-    below, above = ((replicates <= 0).sum(), (replicates >= 0).sum())
-    p = min(1.0, 2 * (min(below, above) + 1) / (len(replicates) + 1)) if interval else 1.0
+    intervals = bootstrap(first.groups, statistic, resamples=resamples, seed=seed)
+    replicates = dict(zip(pairs, np.concatenate(blocks, axis=1), strict=True))
+    found = {}
+    for one, other in pairs:
+        interval = intervals[one, other]
+        value = score(runs[one], name) - score(runs[other], name)
+        p = _p(runs[one], runs[other], replicates[one, other]) if interval else 1.0
+        found[one, other] = Difference(value, interval, p)
+    return found
+
+
+def _p(one: Answers, other: Answers, replicates: Floats) -> float:
+    """Two-sided, of no difference between two runs."""
+    held = replicates[~np.isnan(replicates)]
+    nearer = min((held <= 0).sum(), (held >= 0).sum())
     unlike = int((one.matrices != other.matrices).any(axis=(1, 2)).sum())
-    p = max(p, min(1.0, 2.0 ** (1 - unlike)))
-    return Difference(score(one, name) - score(other, name), interval, float(p))
+    return float(min(1.0, max(2 * (nearer + 1) / (len(held) + 1), 2.0 ** (1 - unlike))))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -106,7 +121,8 @@ def holm(values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Pair:
-    """The best run of a test part against another one; p: corrected for all that it is against."""
+    """The best run of a test part against another one; p: corrected for all pairs of that part,
+    since which of them is the best was found there as well."""
 
     best: str
     other: str
@@ -143,10 +159,15 @@ def against_best(runs: Mapping[str, Answers], name: str, *, seed: int) -> list[P
     runs: by name, all of one test part.
     """
     values = {run: score(answers, name) for run, answers in runs.items()}
-    best, *others = sorted(runs, key=lambda run: -values[run])
-    found = [difference(runs[best], runs[other], name, seed=seed) for other in others]
-    corrected = holm([each.p for each in found])
-    return [
-        Pair(best, other, name, each, p)
-        for other, each, p in zip(others, found, corrected, strict=True)
-    ]
+    order = sorted(runs, key=lambda run: -values[run])
+    found = differences(
+        {run: runs[run] for run in order}, name, seed=seed, resamples=draws(len(runs))
+    )
+    corrected = dict(zip(found, holm([each.p for each in found.values()]), strict=True))
+    best, *others = order
+    return [Pair(best, other, name, found[best, other], corrected[best, other]) for other in others]
+
+
+def draws(runs: int) -> int:
+    """How many resamples so many runs need, for one pair among them to be shown."""
+    return max(RESAMPLES, A_PAIR * runs * (runs - 1) // 2)
