@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,36 @@ def test_the_cost_of_a_training_here_is_found_by_its_weights(root: Path) -> None
     rows = {row["run"]: row for row in found}
     assert (rows["good"]["parameters"], rows["good"]["machine"]) == (1234, "1 CPU thread (AVX2)")
     assert rows["poor"]["training_seconds"] is None
+
+
+def test_so_is_that_of_a_training_that_was_published(root: Path) -> None:
+    known = root / "recipes/theirs"
+    shutil.copytree(root / "runs/key", known)
+    known.with_suffix(".yaml").touch()
+    (known / "dvc.lock").touch()
+    cost = json.loads((known / "cost.json").read_text())
+    cost["weights_sha256"] = hashlib.sha256(b"poor").hexdigest()
+    (known / "cost.json").write_text(json.dumps(cost))
+    try:
+        [row] = json.loads(compare(root, ["poor"], form="json"))["runs"]
+    finally:
+        shutil.rmtree(known)
+        known.with_suffix(".yaml").unlink()
+
+    assert row["parameters"] == 1234
+
+
+def test_a_git_that_never_ends_is_a_sentence(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = tmp_path / "git"
+    stuck.write_text("#!/bin/sh\nexec sleep 60\n")
+    stuck.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(experiments, "PATIENCE", 0.1)
+
+    with pytest.raises(InputError, match=r"^git for-each-ref: no answer for 0\.1 s"):
+        experiments.commits(root)
 
 
 def test_without_the_cache_git_s_headline_is_shown_and_said_to_be_all(root: Path) -> None:

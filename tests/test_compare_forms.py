@@ -4,11 +4,12 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from retrace.runs import forms, run, terminal
+from retrace.runs import forms, ledger, run, terminal, words
 from retrace.runs.comparison import Comparison, letters
 from retrace.runs.paired import Difference, Pair
 from tests.sources import ROOT
@@ -54,6 +55,23 @@ def test_markdown_leads_to_the_pages_of_published_runs() -> None:
 
     assert f"| [{NAMES[0]}](recipes/{NAMES[0]}/README.md) |" in said
     assert f"| {NAMES[2]} | mitdb |" in said and f"- {PAIR}" in said
+
+
+def test_a_bar_in_a_cell_is_no_border_of_a_table() -> None:
+    assert words.markdown([["a|b"], ["c"]]).splitlines()[0] == "| a\\|b |"
+
+
+def test_runs_that_answer_for_records_and_for_beats_are_no_rivals() -> None:
+    beats = RUNS[0]
+    of_records = {key: own for key, own in beats.scores.items() if key != "unit"}
+    records = replace(beats, name="of_records", scores=of_records)
+
+    assert sorted(letters([beats, records]).values()) == ["A", "B"]
+
+
+def test_the_ledger_knows_every_published_run_by_its_test_part() -> None:
+    for name in run.all_published(ROOT):
+        assert ledger.readings(ROOT, run.published(ROOT, name)) > 0
 
 
 class _Page(HTMLParser):

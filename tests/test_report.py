@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -26,6 +27,8 @@ from retrace.runs.report.files import Files
 from retrace.runs.run import WORKSPACE, Run
 from tests.published import beat_run, keep
 from tests.report_reader import nodes, problems, words
+from tests.scratch import commit_all
+from tests.scratch import run as git
 from tests.sources import ROOT
 
 PUBLISHED = run.all_published(ROOT)
@@ -209,6 +212,65 @@ def test_a_patient_on_both_sides_is_found_in_the_split_itself(workspace: Path) -
     split.write_text("\n".join(rows) + "\n")
 
     assert "these scores flatter" in words(_page(workspace, _last(workspace)))
+
+
+def test_of_people_who_may_be_on_both_sides_it_is_not_said_that_they_are_not(
+    workspace: Path,
+) -> None:
+    with (workspace / "data/split.csv").open(newline="") as stream:
+        trained = {row["segment_id"] for row in csv.DictReader(stream) if row["subset"] == "train"}
+    path = workspace / "data/waveforms/segments.csv"
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    next(row for row in rows if row["segment_id"] in trained)["patient_id"] = ""
+    write_csv(path, list(rows[0]), [list(row.values()) for row in rows])
+    said = words(_page(workspace, _last(workspace)))
+
+    assert "no known patient of the test part stands in training" in said
+    assert "whether those are of the same people is not known" in said
+
+
+def test_a_report_that_names_one_s_own_patients_says_so_at_the_top(workspace: Path) -> None:
+    own = _last(workspace)
+    lock = copy.deepcopy(own.lock)
+    for stage in lock.values():
+        params: Any = stage.get("params", {}).get("params.yaml", {})
+        if "dataset.name" in params:
+            params["dataset.name"] = "wfdb_folder"
+        elif "name" in params.get("dataset", {}):
+            params["dataset"]["name"] = "wfdb_folder"
+        if "datasets.synthetic" in params:
+            params["datasets.wfdb_folder"] = params.pop("datasets.synthetic")
+    top, _ = _page(workspace, replace(own, lock=lock)).split('id="scores"')
+
+    assert "names their records and patients as the files do" in top
+
+
+def test_of_an_experiment_the_lock_of_its_commit_is_among_the_files(tmp_path: Path) -> None:
+    made = run.published(ROOT, "synthetic")
+    (tmp_path / "store").symlink_to(ROOT / "store")
+    shutil.copytree(
+        ROOT / "stages", tmp_path / "stages", ignore=shutil.ignore_patterns("*.py", "sources")
+    )
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/test.json").write_text(json.dumps(made.metrics))
+    shutil.copy(ROOT / "recipes/synthetic/dvc.lock", tmp_path)
+    (tmp_path / ".gitignore").write_text("/store\n")
+    commit_all(tmp_path)
+    commit = git(tmp_path, "git", "rev-parse", "HEAD").strip()
+    git(tmp_path, "git", "update-ref", "refs/exps/ab/" + "0" * 38 + "/mine", commit)
+    (tmp_path / "dvc.lock").write_text("of another run\n")
+
+    page = report(tmp_path, "mine")[0].read_text()
+
+    def read(name: str) -> bytes:
+        if name == f"{commit[:10]}:dvc.lock":
+            return git(tmp_path, "git", "show", name).encode()
+        assert name != "dvc.lock"
+        return _read(ROOT, made.lock, name)
+
+    assert f'data-kind="path" title="{commit[:10]}:dvc.lock"' in page
+    assert problems(page, read) == []
 
 
 def test_every_patient_has_a_row_with_what_was_right(workspace: Path) -> None:

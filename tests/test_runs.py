@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,16 @@ from safetensors.numpy import load_file, save_file
 from retrace import cli
 from retrace.errors import InputError
 from retrace.files import read_csv
+from retrace.learning.separation import Separation
 from retrace.runs import locks, models
 from retrace.runs.compare import compare
 from retrace.runs.hashes import md5
+from retrace.runs.numbered import Numbers
 from retrace.runs.publish import publish
 from retrace.runs.verify import verify
+from retrace.scoring.beats import reports
+from retrace.scoring.ec57_recording import Recording
+from retrace.scoring.matching import Beats
 from tests.publisher import flipped
 from tests.scratch import SMALL, change_params, commit_all, copy_repository, dvc, run
 
@@ -469,6 +475,52 @@ def test_the_workspace_is_compared_with_a_published_run(
     said = capsys.readouterr().out
     assert said.split()[:2] == ["workspace", "again"]
     assert "Same test part" in said and "params that differ" not in said
+
+
+def test_of_recordings_of_one_s_own_no_name_is_published(
+    again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(again, folder)
+    monkeypatch.setattr("retrace.runs.publish.OWN", "synthetic")
+
+    publish(folder, "again")
+
+    rows = read_csv(folder / "recipes/again/answers.csv")
+    for column, letter in (("patient_id", "p"), ("record_id", "r")):
+        shown = list(dict.fromkeys(row[column] for row in rows))
+        assert shown == [f"{letter}{number:04}" for number in range(1, len(shown) + 1)]
+    for path in (folder / "recipes/again").rglob("*"):
+        assert not path.is_file() or not re.search(rb"p\d{4}r\d{2}", path.read_bytes())
+    assert "are numbered" in (folder / "recipes/again/README.md").read_text()
+    assert "Not paired" not in compare(folder, ["workspace", "again"])
+
+
+def test_of_one_s_own_records_the_scores_name_none() -> None:
+    def record(name: str, symbols: str) -> Recording:
+        beats = Beats(np.arange(1, 41) * 360, tuple(symbols * 10))
+        test = Beats(beats.samples, tuple("NNVN" * 10))
+        p = np.eye(3)[["NSV".index(symbol) for symbol in test.symbols]]
+        return Recording(name, None, 60.0, "F", 360.0, beats, test, p)
+
+    given = [record("8", "NNVN"), record("H8", "NN/N"), record("H9", "NVVN"), record("9", "NNNN")]
+    options: dict[str, Any] = {"classes": tuple("NSV"), "with_paced": False, "notes": []}
+    split = Separation("stratified", 8, ["8"], ["8", "H9"], whole=True, stamp=None)
+    tree = {
+        "split": split.to_dict(),
+        "ec57": reports(given, [], apart=split.apart, resamples=20, seed=7, **options),
+    }
+    published = Numbers().scores(tree)
+
+    own = published["ec57"]["papers"]
+    numbers = {"r0001", "r0002", "r0003", "r0004"}
+    assert published["split"]["note"].startswith("1 of 8 test patients is in train or val")
+    assert "(here r0001, r0002)" in published["split"]["note"]
+    assert set(own["records"]) < numbers and "Paced records left out: r0003." in own["notes"]
+    assert own["calibration"]["worst_record"]["record_id"] in numbers
+    assert list(own["without"]) == ["r0001 and r0002"]
+    assert not re.search(r'"(H?[89])\b|H[89]', json.dumps(published))
+    assert "H9" in json.dumps(tree)
 
 
 def test_the_summary_holds_a_recipe_against_its_published_run(again: Path) -> None:

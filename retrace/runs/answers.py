@@ -1,5 +1,6 @@
 """What a run answered for its test part, counted: enough to compare it in pairs with another."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from retrace.errors import InputError
 FILE = "answers.csv"
 COLUMNS = ("patient_id", "record_id", "actual", "predicted", "answers")
 PREDICTIONS, RECORDS = "plots/test/predictions.csv", "data/filtered/records.csv"
+# Of a patient or record where names are kept back: see `numbered`.
+NUMBER = re.compile(r"[pr]\d{4,}")
 
 Row = Mapping[str, str]
 
@@ -29,12 +32,21 @@ class Answers:
     matrices: NDArray[np.float64]
 
     def same_test_part(self, other: "Answers") -> bool:
-        """Whether both answered for the same examples of the same classes of the same groups."""
+        """Whether both answered for the same examples of the same classes of the same groups.
+
+        A group that is numbered in one of them is the one in its place in the other.
+        """
         return (
             self.classes == other.classes
-            and self.groups == other.groups
+            and len(self.groups) == len(other.groups)
+            and all(map(_may_be, self.groups, other.groups))
             and np.array_equal(self.matrices.sum(axis=2), other.matrices.sum(axis=2))
         )
+
+
+def _may_be(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    names = one[1], other[1]
+    return one[0] == other[0] and (len({*names}) == 1 or any(map(NUMBER.fullmatch, names)))
 
 
 def count(predictions: Iterable[Row], records: Iterable[Row]) -> list[tuple[str | int, ...]]:

@@ -61,7 +61,7 @@ def sort(runs: Sequence[Run], score: str = "") -> list[Run]:
 
 
 def letters(runs: Sequence[Run]) -> dict[tuple[str, ...], str]:
-    """A letter for each test part; after Z come AA, AB and so on."""
+    """A letter for each test part and unit of its answers; after Z come AA, AB and so on."""
     found: dict[tuple[str, ...], str] = {}
     for one in sorted(runs, key=lambda one: (one.dataset, one.split, one.name)):
         more, last = divmod(len(found), len(ascii_uppercase))
@@ -142,5 +142,6 @@ def _warning(runs: Sequence[Run]) -> str:
     groups = " | ".join(", ".join(names) for names in parts.values())
     return (
         f"WARNING: not the same test part: {groups}\n"
-        "Scores across a | were measured on other records, and cannot be compared."
+        "Scores across a | were measured on other records, or of records here and of beats there, "
+        "and cannot be compared."
     )

@@ -16,6 +16,8 @@ from retrace.runs.cache import Cache
 from retrace.runs.commands import dvc
 from retrace.runs.run import METRICS, ROBUSTNESS, SCORES, WEIGHTS, Run
 
+PATIENCE = 30  # s, for an answer of Git's
+
 # What a comparison needs of a lock.
 NEEDED = ("data/raw", "data/split.csv", "models/checkpoint", "plots/test")
 
@@ -74,7 +76,7 @@ def at(root: Path, name: str, commit: str, cache: Cache) -> Run:
     """
     lock = _lock(root, name, commit)
     try:
-        metrics = json.loads(_git(root, "show", f"{commit}:./{METRICS}") or "")
+        metrics = json.loads(file(root, commit, METRICS) or "")
     except ValueError:
         raise InputError(f"{name}: its commit has no {METRICS}; only a finished run does") from None
     scores, robustness, weights = (cache.read(lock, path) for path in (SCORES, ROBUSTNESS, WEIGHTS))
@@ -86,7 +88,13 @@ def at(root: Path, name: str, commit: str, cache: Cache) -> Run:
         json.loads(scores) if scores else _headline(metrics, lock),
         *run.training(root, written),
         json.loads(robustness) if robustness else {},
+        commit,
     )
+
+
+def file(root: Path, commit: str, path: str) -> str | None:
+    """A file's text in a commit; None where it is not there."""
+    return _git(root, "show", f"{commit}:./{path}")
 
 
 def _headline(metrics: dict[str, Any], lock: locks.Lock) -> dict[str, Any]:
@@ -118,7 +126,7 @@ def _headline(metrics: dict[str, Any], lock: locks.Lock) -> dict[str, Any]:
 
 
 def _lock(root: Path, name: str, commit: str) -> locks.Lock:
-    text = _git(root, "show", f"{commit}:./dvc.lock")
+    text = file(root, commit, "dvc.lock")
     try:
         lock = locks.parse(text or "")
         complete = set(NEEDED) <= set(locks.outs(lock))
@@ -130,7 +138,10 @@ def _lock(root: Path, name: str, commit: str) -> locks.Lock:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What a Git command prints; None where it fails, or there is no Git."""
+    """What a Git command prints; None where it fails, or there is no Git.
+
+    Raises InputError where it does not end.
+    """
     try:
         done = subprocess.run(
             ["git", *arguments],
@@ -140,7 +151,13 @@ def _git(root: Path, *arguments: str) -> str | None:
             encoding="utf-8",
             errors="replace",
             check=False,
+            timeout=PATIENCE,
         )
     except FileNotFoundError:
         return None
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"git {arguments[0]}: no answer for {PATIENCE} s; a run that Git alone has is read "
+            "through it: see whether git status ends in this folder, and try again"
+        ) from None
     return done.stdout if done.returncode == 0 else None

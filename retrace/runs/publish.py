@@ -1,6 +1,7 @@
 """Keeping a run in the repository: recipes/<name>/ for what it gave, store/ for its bytes."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -10,6 +11,7 @@ from retrace.files import new_file, new_folder, read_csv, write_csv, write_json
 from retrace.runs import answers, ledger, locks, models, recipes, run
 from retrace.runs.answers import PREDICTIONS, RECORDS
 from retrace.runs.commands import dvc
+from retrace.runs.numbered import OWN, PAGE, Numbers
 from retrace.runs.page import CHECKPOINT, ONNX, readme
 from retrace.runs.pull import CURVES, TRAINED
 from retrace.runs.run import METRICS, SCORES, Run
@@ -27,8 +29,10 @@ def publish(root: Path, name: str, *, model: bool = True, checkpoint: bool = Tru
 
     model: whether its model is pushed, as ONNX and, if `checkpoint`, in the form that the pipeline
     goes on with; a form that is too large for the bundled store never is. Of the default run all
-    is pushed. A line of recipes/ledger.csv says that this test part was read. Of a run whose
-    weights were pulled, cost and environment stay those of the training.
+    is pushed. Of recordings of the user's own (data set wfdb_folder) patients and records are
+    numbered in order of appearance, and no name is kept: it may be a hospital's number.
+    A line of recipes/ledger.csv says that this test part was read. Of a run whose weights were
+    pulled, cost and environment stay those of the training.
     Returns the lines to tell the user. Raises InputError when the workspace is not a finished
     run of that recipe, or when the bundled store would pass its limits.
     """
@@ -38,7 +42,7 @@ def publish(root: Path, name: str, *, model: bool = True, checkpoint: bool = Tru
             f"published: run retrace recipe {name}, then dvc repro"
         )
     before = root / "recipes" / name
-    last = run.workspace(root, before)
+    last = run.workspace(root)
     made = run.made_in(root, run.weights(root), before)
     if made is None:
         raise InputError(
@@ -56,6 +60,11 @@ def publish(root: Path, name: str, *, model: bool = True, checkpoint: bool = Tru
             shutil.copy(source, folder / kept)
         shutil.copytree(root / CURVES, folder / "train")
         counts = answers.count(read_csv(root / PREDICTIONS), read_csv(root / RECORDS))
+        if last.dataset == OWN:
+            numbers = Numbers()
+            counts = numbers.rows(counts)
+            last = replace(last, scores=numbers.scores(last.scores))
+            write_json(folder / "scores.json", last.scores)
         write_csv(folder / answers.FILE, answers.COLUMNS, counts)
         if ONNX in targets:
             _keep_onnx(root, last, folder)
@@ -136,7 +145,9 @@ def renew(root: Path, other: Run) -> None:
 
 
 def _page(root: Path, name: str, one: Run) -> str:
-    return readme(root, name, one, [out for out in (CHECKPOINT, ONNX) if _in_store(root, one, out)])
+    stored = [out for out in (CHECKPOINT, ONNX) if _in_store(root, one, out)]
+    page = readme(root, name, one, stored)
+    return f"{page}\n{PAGE}\n" if one.dataset == OWN else page
 
 
 def _in_store(root: Path, one: Run, path: str) -> bool:

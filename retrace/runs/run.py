@@ -22,8 +22,9 @@ ROBUSTNESS = "plots/robustness/robustness.json"
 
 @dataclass(frozen=True)
 class Run:
-    """cost and environment are empty where they are not known: they do not come with a pull.
-    robustness is empty in runs that are older than its stage."""
+    """cost and environment are empty where they are not known: the training was elsewhere.
+    robustness is empty in runs that are older than its stage. commit: where it stands, if Git alone
+    has it."""
 
     name: str
     lock: locks.Lock
@@ -32,6 +33,7 @@ class Run:
     cost: Mapping[str, Any]
     environment: Mapping[str, Any]
     robustness: Mapping[str, Any] = field(default_factory=dict)
+    commit: str = ""
 
     @property
     def params(self) -> dict[str, Any]:
@@ -76,9 +78,12 @@ class Run:
 
     @property
     def test_part(self) -> tuple[str, ...]:
-        """Hashes that are equal where two runs were scored on the same records."""
+        """Equal where two runs were scored on the same records, or on the same beats of them."""
         outs = locks.outs(self.lock)
-        return outs["data/raw"], outs["data/split.csv"]
+        hashes = outs["data/raw"], outs["data/split.csv"]
+        # Joined, both forms are the same: recipes/ledger.csv counts how often the records were
+        # read, whatever was answered for.
+        return (" ".join(hashes),) if self.beats else hashes
 
     @property
     def machine(self) -> str:
@@ -133,11 +138,8 @@ def published(root: Path, name: str) -> Run:
     return Run(name, read_lock(folder), metrics, scores, cost, environment, robustness)
 
 
-def workspace(root: Path, *others: Path) -> Run:
-    """The run in the workspace; InputError where it is not the result of its params and code.
-
-    others: see `made_in`.
-    """
+def workspace(root: Path) -> Run:
+    """The run in the workspace; InputError where it is not the result of its params and code."""
     # Of the stages alone: a published model that nobody pulled is no part of the run.
     if json.loads(dvc(root, "status", "--json", "dvc.yaml")) != {}:
         raise InputError(
@@ -149,15 +151,15 @@ def workspace(root: Path, *others: Path) -> Run:
         read_lock(root),
         _json(root / METRICS),
         _json(root / SCORES),
-        *training(root, weights(root), *others),
+        *training(root, weights(root)),
         json_if_there(root / ROBUSTNESS),
     )
 
 
-def training(root: Path, written: str, *others: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Cost and environment of the training that wrote the weights of this SHA-256; empty where it
-    was elsewhere. others: see `made_in`."""
-    made = made_in(root, written, *others)
+def training(root: Path, written: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Cost and environment of the training that wrote the weights of this SHA-256, here or of a
+    published run; empty where it was elsewhere."""
+    made = made_in(root, written, *(root / "recipes" / name for name in all_published(root)))
     return (_json(made / "cost.json"), _json(made / "environment.json")) if made else ({}, {})
 
 

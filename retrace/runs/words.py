@@ -15,8 +15,9 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """The same as a Markdown table; the first row is its header."""
-    header, *body = [f"| {' | '.join(row)} |" for row in rows]
+    """The same as a Markdown table; the first row is its header. A | in a cell is no border."""
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    header, *body = [f"| {' | '.join(row)} |" for row in escaped]
     return "\n".join([header, "|---" * len(rows[0]) + "|", *body])
 
 

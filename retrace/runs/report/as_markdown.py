@@ -61,12 +61,12 @@ def _block(block: Block, figures: str) -> str:
         case Bullets():
             return "\n".join(f"- {_text(item)}" for item in block.items)
         case Facts():
-            return markdown([["", ""], *([_cell(name), _cell(what)] for name, what in block.rows)])
+            return markdown([["", ""], *([_text(name), _text(what)] for name, what in block.rows)])
         case Headline():
             rows = [[name, _text(cell(entry))] for name, entry in block.scores]
             return markdown([["score", "value (95 % interval)"], *rows])
         case Grid():
-            table = markdown([[_cell(each) for each in row] for row in block.rows])
+            table = markdown([[_text(each) for each in row] for row in block.rows])
             captioned = block.caption and not block.bars  # there it tells of the bars
             return f"{_text(block.caption)}\n\n{table}" if captioned else table
         case Picture():
@@ -83,14 +83,10 @@ def _checklist(checklist: Checklist) -> str:
     rows: list[list[str]] = []
     for item in [*checklist.items, ""]:
         if isinstance(item, Item):
-            rows.append([item.number, item.topic, f"{item.answer}: {_cell(item.text)}"])
+            rows.append([item.number, item.topic, f"{item.answer}: {_text(item.text)}"])
             continue
         if rows:
             parts.append(markdown([["item", "topic", "answer"], *rows]))
             rows = []
         parts += [f"### {item}"] if item else []
     return "\n\n".join(parts)
-
-
-def _cell(text: Text) -> str:
-    return _text(text).replace("|", "\\|")

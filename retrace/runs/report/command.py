@@ -67,8 +67,7 @@ def figures(document: Document) -> list[Picture]:
 
 def _find(root: Path, name: str) -> Run:
     if name == WORKSPACE:
-        others = [root / "recipes" / one for one in run.all_published(root)]
-        return run.workspace(root, *others)
+        return run.workspace(root)
     if name in recipes.names(root):
         return run.published(root, name)
     found = experiments.commits(root)

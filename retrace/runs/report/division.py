@@ -106,13 +106,21 @@ def _shared(files: Files) -> Block:
     """Whether a patient stands on both sides, counted from the split itself."""
     table = files.segments
     assert table is not None
-    sides: dict[str, set[str]] = {}
-    for row in table.rows:
-        sides.setdefault(row["patient_id"], set()).add(row["subset"])
-    both = sorted(one for one, own in sides.items() if "test" in own and own & {"train", "val"})
-    if both:
+    tested, learnt = (
+        {row["patient_id"] for row in table.rows if row["subset"] in subsets}
+        for subsets in (("test",), ("train", "val"))
+    )
+    if (tested & learnt) - {""}:
         words = "validation too; these scores flatter."
         return Paragraph(
             (f"Counted: patients of the test part stand in training or {words}",), "stamp"
+        )
+    if "" in tested | learnt:
+        words = "Some recordings name no patient: whether those are of the same people is not known"
+        return Paragraph(
+            (
+                "Counted: no known patient of the test part stands in training or validation. "
+                f"{words}.",
+            )
         )
     return Paragraph(("Counted: no patient of the test part stands in training or validation.",))

@@ -11,7 +11,7 @@ import yaml
 
 from retrace.errors import InputError
 from retrace.files import read_csv
-from retrace.runs import answers, run
+from retrace.runs import answers, experiments, run
 from retrace.runs.cache import Cache
 from retrace.runs.ledger import LEDGER
 from retrace.runs.report.values import Node, Table, Value
@@ -50,7 +50,8 @@ class Files:
     @property
     def title(self) -> Value:
         """The run's name."""
-        return Value(self.name, self.folder.rstrip("/") or "dvc.lock", "name")
+        own = f"refs/exps/*/*/{self.name}" if self.run.commit else "dvc.lock"
+        return Value(self.name, self.folder.rstrip("/") or own, "name")
 
     def read(self, path: str) -> tuple[str, bytes] | None:
         """A file of the run: the name that it goes by, and its bytes."""
@@ -101,6 +102,8 @@ class Files:
         name = f"{self.folder}dvc.lock"
         if self.published or self.name == WORKSPACE:
             self.open(name)
+        elif (commit := self.run.commit) and (own := experiments.file(self.root, commit, name)):
+            name, _ = self._note(f"{commit[:10]}:{name}", own.encode())  # as git show takes it
         return Node({"stages": self.run.lock}, name)["stages"]
 
     @cached_property

@@ -3,6 +3,7 @@
 from itertools import takewhile
 
 from retrace.runs import recipes
+from retrace.runs.numbered import OWN
 from retrace.runs.report.division import tested
 from retrace.runs.report.document import Block, Bullets, Heading, Headline, Paragraph, Section
 from retrace.runs.report.files import Files
@@ -80,6 +81,13 @@ def stamps(files: Files) -> list[Text]:
             (
                 "SYNTHETIC DATA: every recording was computed, no person was ever recorded. "
                 "Nothing measured here is clinical performance.",
+            )
+        )
+    if files.run.dataset == OWN and not files.published:  # publishing has numbered them
+        found.append(
+            (
+                "RECORDINGS OF THE USER'S OWN: this report names their records and patients as the "
+                "files do. Read it before you pass it on.",
             )
         )
     if files.run.stamp:

@@ -6,6 +6,7 @@ Collins GS et al., BMJ 2024;385:e078378. The numbers are theirs, the topics are 
 import re
 
 from retrace.runs import recipes
+from retrace.runs.numbered import OWN
 from retrace.runs.report.division import tested
 from retrace.runs.report.document import Checklist, Item, Paragraph, Section
 from retrace.runs.report.files import SOURCES, Files
@@ -217,7 +218,7 @@ def _virtual(files: Files) -> bool:
 def _ethics(files: Files) -> str:
     if _virtual(files):
         return "No person was recorded."
-    if files.run.dataset == "wfdb_folder":
+    if files.run.dataset == OWN:
         return "Whoever made the recordings has to name the committee and the consent."
     return (
         "None was sought for this work: the recordings are published, without names. The "
