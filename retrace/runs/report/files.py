@@ -11,9 +11,8 @@ import yaml
 
 from retrace.errors import InputError
 from retrace.files import read_csv
-from retrace.runs import answers, experiments, run
+from retrace.runs import answers, experiments, ledger, run
 from retrace.runs.cache import Cache
-from retrace.runs.ledger import LEDGER
 from retrace.runs.report.values import Node, Table, Value
 from retrace.runs.run import METRICS, ROBUSTNESS, SCORES, WEIGHTS, WORKSPACE, Run
 
@@ -179,12 +178,11 @@ class Files:
     @cached_property
     def readings(self) -> Value | None:
         """How many published models were scored on this test part."""
-        name = LEDGER.as_posix()
+        name = ledger.LEDGER.as_posix()
         if self.open(name) is None:
             return None
-        part = hashlib.sha256(" ".join(self.run.test_part).encode()).hexdigest()[:12]
-        rows = read_csv(self.root / LEDGER)
-        found = Table(name, rows).different("weights_sha256", test_part=part)
+        rows = read_csv(self.root / ledger.LEDGER)
+        found = Table(name, rows).different("weights_sha256", test_part=ledger.part(self.run))
         return None if found.shown == "0" else found
 
     def repository(self, name: str) -> Node:
