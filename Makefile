@@ -1,6 +1,6 @@
 # Every command runs from .venv: nothing has to be activated.
 #   PYTHON=python3.12   interpreter for a new .venv (default: the first of 3.11 to 3.14 found)
-#   TORCH=cpu           PyTorch without CUDA: 0.4 GB to download instead of 3.0 GB (Linux x86-64)
+#   TORCH=cpu           PyTorch without CUDA: 0.5 GB to download instead of 3.1 GB (Linux x86-64)
 #   ARGS="-k cwt"       for pytest
 #   PORT=5050           for mlflow
 export PYTHON TORCH

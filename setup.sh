@@ -44,7 +44,7 @@ make_venv() {
     say "Making .venv with Python $version"
     if [ -z "${TORCH:-}" ] && [ "$(uname)" = Linux ] && [ ! -e /proc/driver/nvidia/version ] &&
         ! command -v nvidia-smi >/dev/null; then
-        say "No NVIDIA driver here: TORCH=cpu (make repro TORCH=cpu) downloads 0.4 GB, not 3 GB"
+        say "No NVIDIA driver here: TORCH=cpu (make repro TORCH=cpu) downloads 0.5 GB, not 3 GB"
     fi
     "$PYTHON" -m venv --clear .venv || fail "$PYTHON could not make .venv"
 }
