@@ -11,6 +11,7 @@ import os
 import pickle
 import platform
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -22,6 +23,7 @@ from retrace.errors import InputError
 from retrace.workers import Answer, Pool, answered
 
 TIMEOUT = 3.0  # s in which the head must answer: Ray itself would wait for two minutes
+PATIENCE = 30.0  # s without a free CPU after which we say what we wait for
 COMPUTING = ("numpy", "scipy", "PyWavelets")  # what results depend on
 PACKAGE = Path(__file__).parent
 # The start of HTTP/2, which Ray's head speaks: the preface and an empty frame of settings.
@@ -47,16 +49,10 @@ def joined(address: str) -> Iterator[Pool]:
             f"RAY_ADDRESS is {address!r}, but Ray is not installed: pip install 'retrace[sweep]', "
             "or unset RAY_ADDRESS to work on this machine alone"
         ) from None
-    if address != "auto":
-        own: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        _greet(address, own)
-    code = {"py_modules": [str(PACKAGE)], "excludes": ["__pycache__"]}
-    try:
-        ray.init(address, runtime_env=code, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
-        raise _refused(address, str(error).partition("\n")[0]) from None
+    join(ray, "RAY_ADDRESS", address, {}, logging_level=logging.ERROR)
     try:
         cpus: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        _await_cpu(ray, address)
         yield Pool(int(cpus.get("CPU", 1)), _submitter(ray))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, ImportError):
@@ -75,7 +71,24 @@ def joined(address: str) -> Iterator[Pool]:
         ray.shutdown()
 
 
-def _greet(address: str, own: str) -> None:
+def join(ray: Any, given: str, address: str, env_vars: dict[str, str], **options: Any) -> Any:
+    """Connect to the cluster at `address`, HOST:PORT or "auto", and send our own code along.
+
+    given: what the user names it by, RAY_ADDRESS or --address. env_vars: of the workers. options:
+    of `ray.init`, whose answer is returned.
+
+    Raises InputError where no cluster answers within seconds.
+    """
+    if address != "auto":
+        _greet(given, address, ray.util.get_node_ip_address())
+    environment = {"py_modules": [str(PACKAGE)], "excludes": ["__pycache__"], "env_vars": env_vars}
+    try:
+        return ray.init(address, runtime_env=environment, log_to_driver=False, **options)
+    except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
+        raise _refused(given, address, str(error).partition("\n")[0]) from None
+
+
+def _greet(given: str, address: str, own: str) -> None:
     """Make sure that what listens at HOST:PORT may be the head of a cluster.
 
     own: this machine's address, by which Ray replaces a loopback one.
@@ -83,8 +96,8 @@ def _greet(address: str, own: str) -> None:
     host, _, port = address.rpartition(":")
     if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536) or "/" in host:
         raise InputError(
-            f"RAY_ADDRESS is {address!r} but must be HOST:PORT of the cluster's head, as `ray "
-            "start --head` prints it, or auto: correct or unset it"
+            f"{given} is {address!r} but must be HOST:PORT of the cluster's head, as `ray start "
+            "--head` prints it, or auto: correct it or go without"
         )
     host = own if host in ("localhost", "127.0.0.1", "[::1]") else host.strip("[]")
     try:
@@ -93,17 +106,24 @@ def _greet(address: str, own: str) -> None:
             connection.sendall(_HELLO)
             reply = connection.recv(len(_HELLO))
     except OSError as error:
-        raise _refused(address, str(error)) from None
+        raise _refused(given, address, str(error)) from None
     if reply[3:4] != b"\x04":
-        raise _refused(address, "what listens there is not Ray")
+        raise _refused(given, address, "what listens there is not Ray")
 
 
-def _refused(address: str, why: str) -> InputError:
+def _refused(given: str, address: str, why: str) -> InputError:
     return InputError(
-        f"RAY_ADDRESS {address}: no cluster can be joined there ({why}); this machine must be a "
-        "node of one that runs: `ray start --head` there and `ray start --address HOST:PORT` here, "
-        "or unset RAY_ADDRESS to work on this machine alone"
+        f"{given} {address}: no cluster can be joined there ({why}); this machine must be a node "
+        "of one that runs: `ray start --head` there and `ray start --address HOST:PORT` here, or "
+        f"go without {given} to work on this machine alone"
     )
+
+
+def _await_cpu(ray: Any, address: str) -> None:
+    """Say it once where the cluster is busy: work that waits for its CPUs gives no sign."""
+    begun = ray.remote(num_cpus=1)(lambda: None).remote()
+    if not ray.wait([begun], timeout=PATIENCE)[0]:
+        print(f"RAY_ADDRESS {address}: waiting for a free CPU of the cluster", file=sys.stderr)
 
 
 @cache

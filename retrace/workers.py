@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -24,10 +25,12 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from retrace.errors import InputError
 
 VARIABLE = "RETRACE_WORKERS"
+LONGEST = 70  # characters of TMPDIR: the path of a socket has 103 on some systems, 107 on others
 PATIENCE = 10.0  # s of CPU time before processes, which take about two to start, are worth it
 MOST = 8  # of our own choice: more than one reader and writer keeps busy
 BATCH = 1_000_000  # bytes of items at least, so that many small ones cost no message each
 AHEAD = 2  # batches for each worker: one to work on, one that waits
+BUDGET = 256_000_000  # bytes of items under way, where that is more than a batch for each worker
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -102,19 +105,25 @@ def _here_first(
                 break
         else:
             return
+    pickle.dumps(function)  # raises: one that cannot be sent would hang the pool on Python 3.11
     yield from _in_order(stack.enter_context(_processes(asked or _cpus())), function, rest)
 
 
 def _in_order(pool: Pool, function: Callable[[T], R], items: Iterable[T], /) -> Iterator[R]:
     """As `map`: an item that cannot be read is an error after the results of those before it."""
-    waiting: deque[Callable[[], Answer]] = deque()
+    waiting: deque[tuple[int, Callable[[], Answer]]] = deque()
+    under_way = 0  # bytes
     broken: list[Exception] = []
     for batch in _batches(items, broken):
-        waiting.append(pool.submit(function, batch))
-        if len(waiting) > AHEAD * pool.size:
-            yield from _results(waiting.popleft())
+        size = sum(map(len, batch))
+        waiting.append((size, pool.submit(function, batch)))
+        under_way += size
+        while len(waiting) > (pool.size if under_way > BUDGET else AHEAD * pool.size):
+            size, answer = waiting.popleft()
+            under_way -= size
+            yield from _results(answer)
     while waiting:
-        yield from _results(waiting.popleft())
+        yield from _results(waiting.popleft()[1])
     if broken:
         raise broken[0]
 
@@ -132,13 +141,12 @@ def _batches(items: Iterable[Any], broken: list[Exception]) -> Iterator[list[byt
     size, rest = 0, iter(items)
     while True:
         try:
-            item = next(rest)
+            batch.append(pickle.dumps(next(rest), pickle.HIGHEST_PROTOCOL))
         except StopIteration:
             break
         except Exception as error:
             broken.append(error)
             break
-        batch.append(pickle.dumps(item, pickle.HIGHEST_PROTOCOL))
         size += len(batch[-1])
         if size >= BATCH:
             yield batch
@@ -160,6 +168,11 @@ def answered(function: Callable[[Any], Any], batch: list[bytes]) -> Answer:
 
 @contextmanager
 def _processes(count: int) -> Iterator[Pool]:
+    if len(folder := tempfile.gettempdir()) > LONGEST:
+        raise InputError(
+            f"TMPDIR is {folder!r} but must have {LONGEST} characters at most, for processes to "
+            f"speak through sockets in it: set a shorter one, or {VARIABLE}=1"
+        )
     # Workers are forked, for the imports cost seconds, but not off this process and its threads.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([name for name in sys.modules if name.startswith("retrace.")])

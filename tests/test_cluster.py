@@ -64,9 +64,22 @@ def test_an_error_on_a_node_is_its_own_sentence(
         list(mapped(square, range(20)))
 
 
+def test_a_cluster_that_is_busy_is_waited_for_aloud(
+    two_nodes: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 0)
+    monkeypatch.setenv("RAY_ADDRESS", two_nodes)
+
+    with spread() as mapped:
+        assert list(mapped(square, [3])) == [9]
+
+    assert capsys.readouterr().err.count("waiting for a free CPU of the cluster\n") == 1
+
+
 def test_a_worker_that_is_killed_on_a_node_is_one_sentence(
     two_nodes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cluster, "_RETRIES", 0)
     monkeypatch.setenv("RAY_ADDRESS", two_nodes)
 
     with pytest.raises(InputError, match="a worker was lost"), spread() as mapped:

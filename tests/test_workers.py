@@ -1,10 +1,12 @@
 """Work that is spread over processes: the results, the order and the errors of one process."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,8 +27,12 @@ def built(folder: Path) -> dict[str, bytes]:
     """What the three stages make of the recordings in the current folder."""
     for stage in STAGES:
         stage.main()
-    outputs = [folder / "data" / name for name in ("filtered", "waveforms", "scalograms")]
-    files = [path for output in outputs for path in sorted(output.iterdir())]
+    return files_of(folder, "filtered", "waveforms", "scalograms")
+
+
+def files_of(folder: Path, *names: str) -> dict[str, bytes]:
+    """The files in these folders below data/."""
+    files = [path for name in names for path in sorted((folder / "data" / name).iterdir())]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -118,6 +124,41 @@ def test_what_is_read_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(drawn) <= AHEAD * 2 + 1
 
 
+@pytest.mark.parametrize(("budget", "most"), [(0, 3), (7 * BATCH // 2, 4)])
+def test_big_items_are_under_way_by_their_bytes_and_one_for_each_worker(
+    monkeypatch: pytest.MonkeyPatch, budget: int, most: int
+) -> None:
+    monkeypatch.setattr(workers, "BUDGET", budget)
+    submitted: list[object] = []
+    answered: list[object] = []
+
+    def submit(_: object, batch: list[bytes]) -> Callable[[], workers.Answer]:
+        submitted.append(batch)
+
+        def answer() -> workers.Answer:
+            under_way.append(len(submitted) - len(answered))
+            answered.append(batch)
+            return [len(batch)], None
+
+        return answer
+
+    under_way: list[int] = []
+    items = (bytes(BATCH) for _ in range(12))
+
+    results = list(workers._in_order(workers.Pool(2, submit), len, items))
+
+    assert results == [1] * 12 and max(under_way) == most
+
+
+def test_a_function_that_cannot_be_sent_is_an_error_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RETRACE_WORKERS", "2")
+
+    with pytest.raises((AttributeError, pickle.PicklingError)), spread() as mapped:
+        list(mapped(lambda item: item, [1]))
+
+
 def test_little_work_stays_in_this_process_and_much_leaves_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -138,6 +179,14 @@ def test_a_worker_that_is_killed_is_one_sentence(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(InputError, match="RETRACE_WORKERS below 2"), spread() as mapped:
         list(mapped(die, [1]))
+
+
+def test_a_folder_too_deep_for_sockets_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRACE_WORKERS", "2")
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "t" * 100)
+
+    with pytest.raises(InputError, match=r"TMPDIR is .* set a shorter one"), spread() as mapped:
+        list(mapped(square, [1]))
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "²"])
@@ -166,4 +215,4 @@ def test_workers_end_with_their_driver(how: signal.Signals) -> None:
     # Ctrl-C reaches every process of a terminal; a driver is killed alone.
     os.killpg(driver.pid, how) if how is signal.SIGINT else driver.kill()
 
-    driver.communicate(timeout=60)  # returns when the last of them has let go of its other end
+    driver.communicate(timeout=300)  # returns when the last of them has let go of its other end

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,15 +20,11 @@ def serve(port: str) -> None:
     if find_spec("mlflow") is None:
         raise InputError("MLflow is not installed: run pip install 'retrace[tracking]'")
     address = f"http://{HOST}:{port}"
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, int(port)))
-        except OSError as error:
-            raise InputError(
-                f"port {port} of {HOST} cannot be used ({error.strerror}); a server may run there "
-                f"already: open {address}, or choose another: make mlflow PORT=5050"
-            ) from None
+    if why := _taken(int(port)):
+        raise InputError(
+            f"port {port} of {HOST} cannot be used ({why}); a server may run there already: open "
+            f"{address}, or choose another: make mlflow PORT=5050"
+        )
     FOLDER.mkdir(parents=True, exist_ok=True)
     folder = FOLDER.resolve()
     print(f"In the terminal in which you train:\n\n  export MLFLOW_TRACKING_URI={address}\n")
@@ -39,6 +36,21 @@ def serve(port: str) -> None:
     # Its job runner is for evaluations of language models.
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
     os.execve(sys.executable, command, os.environ | SETTINGS | quiet)
+
+
+def _taken(port: int) -> str:
+    """Why no server can be started there, empty where one can."""
+    with socket.socket() as client, suppress(OSError):
+        client.settimeout(1)
+        client.connect((HOST, port))  # some systems let two listen at one port
+        return "it answers"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            return str(error.strerror)
+    return ""
 
 
 if __name__ == "__main__":

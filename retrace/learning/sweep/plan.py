@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from retrace import params
+from retrace.cluster import PACKAGE
 from retrace.errors import InputError
 from retrace.files import write_json
 from retrace.learning.sweep import checks, spaces
 from retrace.learning.sweep.prepared import own
-from retrace.learning.sweep.session import PACKAGE
 from retrace.learning.sweep.spaces import Space
 
 SWEEPS = Path("runs/sweeps")
