@@ -207,7 +207,7 @@ def _add_sweep(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         "--max-epochs", type=int, default=30, metavar="N", help="epochs of a trial at most (30)"
     )
     budget.add_argument(
-        "--grace", type=int, default=3, metavar="N", help="epochs before it may be stopped (3)"
+        "--grace", type=int, metavar="N", help="epochs before it may be stopped (3, or all)"
     )
     budget.add_argument(
         "--reduction",
@@ -367,7 +367,7 @@ def _sweep(given: argparse.Namespace) -> None:
         samples=given.samples,
         max_epochs=given.max_epochs,
         searcher=given.searcher,
-        grace=given.grace,
+        grace=min(3, given.max_epochs) if given.grace is None else given.grace,
         reduction=given.reduction,
         cpus=given.cpus,
         gpus=given.gpus,

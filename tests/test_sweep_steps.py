@@ -16,7 +16,7 @@ from retrace.errors import InputError
 from retrace.learning.sweep import checks
 from retrace.learning.sweep.halving import Halving
 from retrace.learning.sweep.journal import Journal
-from retrace.learning.sweep.plan import Plan
+from retrace.learning.sweep.plan import JOURNAL, Plan, alone
 from retrace.learning.sweep.prepared import Prepared, own
 from retrace.learning.sweep.searchers import SEARCHERS, Proposals
 from retrace.learning.sweep.session import session
@@ -32,6 +32,7 @@ def small(tmp_path: Path) -> Plan:
 
 def test_a_sweep_of_a_name_that_is_there_is_refused(small: Plan) -> None:
     begun(small)
+    (small.folder / JOURNAL).touch()
 
     with pytest.raises(InputError, match=r"add --resume to go on with it, or --name for another"):
         begun(small)
@@ -43,8 +44,24 @@ def test_going_on_with_what_never_began_is_refused(small: Plan) -> None:
         begun(small, resume=True)
 
 
+def test_a_start_that_tried_nothing_is_no_sweep(small: Plan) -> None:
+    begun(small)
+
+    begun(planned(small.root, SPACE, max_epochs=7))
+    assert (small.folder / "params.yaml").read_bytes() == (small.root / "params.yaml").read_bytes()
+
+
+def test_two_processes_do_not_share_a_sweep(small: Plan) -> None:
+    refused = pytest.raises(InputError, match="another process works on this sweep")
+    with alone(small), refused, alone(small):
+        pass
+    with alone(small):  # it was given back
+        pass
+
+
 def test_a_sweep_goes_on_as_it_began_or_not_at_all(small: Plan) -> None:
     begun(small)
+    (small.folder / JOURNAL).touch()
     begun(planned(small.root, SPACE, samples=9), resume=True)  # more trials are as good
 
     with pytest.raises(InputError, match="max_epochs is 7, and was 6"):

@@ -6,7 +6,7 @@ from contextlib import chdir
 from pathlib import Path
 
 from retrace.errors import InputError
-from retrace.learning.sweep.plan import Options, Plan, claim, plan
+from retrace.learning.sweep.plan import Options, Plan, alone, claim, plan
 from retrace.learning.sweep.search import Search
 
 
@@ -33,9 +33,12 @@ def sweep(
     with chdir(root):  # trackers' folders are relative to it
         found = plan(root, space, options)
         ready()
-        claim(found, resume=resume)
+        if concurrent is not None and concurrent < 1:
+            raise InputError(f"--concurrent {concurrent}: expected 1 or more")
         try:
-            _run(found, concurrent, address)
+            with alone(found):
+                claim(found, resume=resume)
+                _run(found, concurrent, address)
         except KeyboardInterrupt:
             print(
                 "broken off; what was trained is kept: the same command with --resume goes on",
@@ -79,6 +82,8 @@ def _run(plan: Plan, concurrent: int | None, address: str | None) -> None:
     print(f"\nwritten: {plan.folder.relative_to(plan.root)}")
     for sentence in sorted(search.missed):
         print(f"warning: {sentence}", file=sys.stderr)
+    if first is None:
+        raise SystemExit(1)
 
 
 def _say(line: str) -> None:

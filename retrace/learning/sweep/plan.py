@@ -1,8 +1,11 @@
 """What a sweep is to be, checked before anything starts: the same plan is the same sweep."""
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from retrace.learning.sweep.prepared import own
 from retrace.learning.sweep.spaces import Space
 
 SWEEPS = Path("runs/sweeps")
-SETTINGS = "settings.json"
+SETTINGS, JOURNAL = "settings.json", "journal.jsonl"
 TOKEN = "token"  # a file by which a node tells whether it sees the sweep's folder
 # The code that a score depends on.
 _CODE = ("datasets", "learning", "models", "scoring", "signals")
@@ -85,8 +88,8 @@ def plan(root: Path, space_name: str, options: Options) -> Plan:
     sets |= _device(given, options.gpus)
     params.checked(checks.lay(base, sets))  # a score that there is, for one
     name = options.name or space.name
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise InputError(f"--name {name}: expected letters, digits, - and _, the name of a folder")
+    if len(name) > 100 or not name.replace("-", "").replace("_", "").isalnum():
+        raise InputError(f"--name {name}: expected letters, digits, - and _, at most 100")
     found = Plan(
         root=root,
         name=name,
@@ -101,13 +104,16 @@ def plan(root: Path, space_name: str, options: Options) -> Plan:
 
 
 def _check_numbers(options: Options) -> None:
-    for name, value, least, most in (
+    numbers: list[tuple[str, float, float, float]] = [
         ("samples", options.samples, 1, 100_000),
         ("max-epochs", options.max_epochs, 1, 100_000),
         ("grace", options.grace, 1, options.max_epochs),
         ("cpus", options.cpus, 1, 1024),
         ("gpus", options.gpus, 0, 1),
-    ):
+    ]
+    if options.seed is not None:
+        numbers.append(("seed", options.seed, 0, 2**32 - 1))
+    for name, value, least, most in numbers:
         if not least <= value <= most:
             raise InputError(f"--{name} {value:g}: expected {least} to {most}")
     if options.reduction <= 1:
@@ -163,9 +169,9 @@ def claim(plan: Plan, *, resume: bool) -> None:
 
     Raises InputError: there is a sweep of that name already, none, or another one.
     """
-    path = plan.folder / SETTINGS
+    path, journal = plan.folder / SETTINGS, plan.folder / JOURNAL
     ours = json.loads(json.dumps(plan.settings | {"key": plan.key}))
-    if not path.is_file():
+    if not journal.is_file():  # nothing was tried yet, whatever a refused start left
         if resume:
             raise InputError(f"--resume: there is no sweep {plan.name} to go on with: leave it out")
         plan.folder.mkdir(parents=True, exist_ok=True)
@@ -178,6 +184,23 @@ def claim(plan: Plan, *, resume: bool) -> None:
         theirs = json.loads(path.read_text(encoding="utf-8"))
         _same(plan.name, ours, theirs)
     write_json(path, ours)
+    # The line that repeats a trial holds what the sweep set; all else is as it was here.
+    shutil.copyfile(plan.root / "params.yaml", plan.folder / "params.yaml")
+
+
+@contextmanager
+def alone(plan: Plan) -> Iterator[None]:
+    """The only process that works in the sweep's folder; InputError where another one does."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with (plan.folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{plan.folder.relative_to(plan.root)}: another process works on this sweep; two "
+                "would mix their trials: wait for it, or give this one a --name"
+            ) from None
+        yield
 
 
 def _same(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from retrace.errors import InputError
 from retrace.files import new_file
 from retrace.learning.sweep.journal import ENDED, Journal
-from retrace.learning.sweep.plan import TOKEN, Plan
+from retrace.learning.sweep.plan import JOURNAL, TOKEN, Plan
 from retrace.learning.sweep.results import Sweep
 from retrace.learning.sweep.session import session
 
@@ -22,7 +22,7 @@ class Search:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.missed: set[str] = set()
-        self._journal = Journal(plan.folder / "journal.jsonl")
+        self._journal = Journal(plan.folder / JOURNAL)
 
     @property
     def sweep(self) -> Sweep:
