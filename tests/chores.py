@@ -26,6 +26,7 @@ def die(_: object) -> None:
 
 
 if __name__ == "__main__":  # work without an end; prints who does it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     workers.BATCH = 1
     with workers.spread() as mapped:
         for worker in mapped(home, iter(bytes, None)):

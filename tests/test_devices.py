@@ -16,9 +16,6 @@ from retrace.learning import checkpoint
 from tests.sources import ROOT
 from tests.train_small import load, small_segments
 
-# Minutes of several processes each: `make test` runs them, CI has twenty minutes for all.
-pytestmark = pytest.mark.skipif("CI" in os.environ, reason="takes minutes; run make test")
-
 TWO = {
     "train.devices": 2,
     "train.accelerator": "cpu",

@@ -23,9 +23,6 @@ from retrace.learning.training import fit, history_of
 from tests.sources import ROOT
 from tests.sweeps import SPACE, begun, planned, repository, run
 
-# Minutes of several processes each: `make test` runs them, CI has twenty minutes for all.
-pytestmark = pytest.mark.skipif("CI" in os.environ, reason="takes minutes; run make test")
-
 ray = pytest.importorskip("ray")
 
 

@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +17,7 @@ from retrace.synthesis import synthesise
 from retrace.workers import AHEAD, BATCH, spread
 from stages import bandpass, cwt, segment
 from tests.chores import die, home, square
+from tests.sources import ROOT
 from tests.train_small import small_params
 
 STAGES = (bandpass, segment, cwt)
@@ -193,3 +197,22 @@ def test_a_number_of_workers_that_is_none_is_one_sentence(
 
     with pytest.raises(InputError, match=f"RETRACE_WORKERS is '{text}' but must be"), spread():
         pass
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_driver(how: signal.Signals) -> None:
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "tests.chores"],
+        cwd=ROOT,
+        env=os.environ | {"RETRACE_WORKERS": "2"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert driver.stdout is not None
+    assert {driver.stdout.readline() for _ in range(50)}  # they are at work
+    # Ctrl-C reaches every process of a terminal; a driver is killed alone.
+    os.killpg(driver.pid, how) if how is signal.SIGINT else driver.kill()
+
+    driver.communicate(timeout=300)  # returns when the last of them has let go of its other end
