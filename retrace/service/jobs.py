@@ -37,23 +37,24 @@ class Cancelled(Exception):
 
 def submit(
     session: Session,
-    who: Principal,
+    who: Principal | None,
     kind: str,
     request: dict[str, Any],
     recording_id: str | None = None,
 ) -> Job:
     """Queue a job in the transaction of `session`; a worker takes it once that is committed.
 
-    kind: of `worker.HANDLERS`. Raises Problem 429 where the account has MOST jobs open.
+    who: None where the service itself asks. kind: of `worker.HANDLERS`. Raises Problem 429 where
+    the account has MOST jobs open.
     """
-    mine = select(func.count()).where(Job.user_id == who.user_id, Job.state.in_(OPEN))
-    if (session.scalar(mine) or 0) >= MOST:
+    mine = select(func.count()).where(Job.user_id == (who and who.user_id), Job.state.in_(OPEN))
+    if who and (session.scalar(mine) or 0) >= MOST:
         raise Problem(
             429,
             f"{MOST} jobs of this account wait or run, and no more are taken: wait, or cancel some",
             Retry_After="60",
         )
-    job = Job(user_id=who.user_id, kind=kind, request=request, recording_id=recording_id)
+    job = Job(user_id=who and who.user_id, kind=kind, request=request, recording_id=recording_id)
     session.add(job)
     session.flush()
     return job

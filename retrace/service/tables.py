@@ -79,11 +79,12 @@ class Table(DeclarativeBase):
     type_annotation_map: ClassVar = {datetime: Utc, dict[str, Any]: JSON, list[Any]: JSON}
 
 
-def _key() -> Mapped[str]:
+def key() -> Mapped[str]:
+    """The id of a row."""
     return mapped_column(String(32), primary_key=True, default=new_id)
 
 
-def _belongs(table: str, **options: Any) -> Mapped[Any]:
+def belongs(table: str, **options: Any) -> Mapped[Any]:
     """A row that goes with the row it belongs to."""
     return mapped_column(ForeignKey(f"{table}.id", ondelete="CASCADE"), index=True, **options)
 
@@ -92,14 +93,14 @@ class Identity(Table):
     """One row, by which a service's folder knows its database again."""
 
     __tablename__ = "identity"
-    id: Mapped[str] = _key()
+    id: Mapped[str] = key()
 
 
 class User(Table):
     """An account. role: None until an admin gives one; until then it sees itself alone."""
 
     __tablename__ = "users"
-    id: Mapped[str] = _key()
+    id: Mapped[str] = key()
     email: Mapped[str] = mapped_column(String(254), unique=True)
     password: Mapped[str] = mapped_column(Text)  # argon2id
     role: Mapped[str | None] = mapped_column(String(16))
@@ -111,8 +112,8 @@ class Login(Table):
     """A login and the chain of its refresh tokens. refresh: SHA-256 of the one that is valid."""
 
     __tablename__ = "logins"
-    id: Mapped[str] = _key()
-    user_id: Mapped[str] = _belongs("users")
+    id: Mapped[str] = key()
+    user_id: Mapped[str] = belongs("users")
     refresh: Mapped[str] = mapped_column(String(64))
     created: Mapped[datetime] = mapped_column(default=now)
     expires: Mapped[datetime]
@@ -123,8 +124,8 @@ class Reset(Table):
     """A password reset that was asked for. token: SHA-256 of what was mailed."""
 
     __tablename__ = "resets"
-    id: Mapped[str] = _key()
-    user_id: Mapped[str] = _belongs("users")
+    id: Mapped[str] = key()
+    user_id: Mapped[str] = belongs("users")
     token: Mapped[str] = mapped_column(String(64), unique=True)
     expires: Mapped[datetime]
 
@@ -133,8 +134,8 @@ class ApiKey(Table):
     """A key for a machine, which acts as its user. digest: SHA-256 of the key."""
 
     __tablename__ = "api_keys"
-    id: Mapped[str] = _key()
-    user_id: Mapped[str] = _belongs("users")
+    id: Mapped[str] = key()
+    user_id: Mapped[str] = belongs("users")
     name: Mapped[str] = mapped_column(String(100))
     digest: Mapped[str] = mapped_column(String(64), unique=True)
     created: Mapped[datetime] = mapped_column(default=now)
@@ -145,7 +146,7 @@ class Audit(Table):
     """Who did what; stays when the user goes, and holds neither a signal nor a secret."""
 
     __tablename__ = "audit"
-    id: Mapped[str] = _key()
+    id: Mapped[str] = key()
     at: Mapped[datetime] = mapped_column(default=now, index=True)
     user_id: Mapped[str | None] = mapped_column(String(32), index=True)
     action: Mapped[str] = mapped_column(String(64))
@@ -161,8 +162,8 @@ class Recording(Table):
     """
 
     __tablename__ = "recordings"
-    id: Mapped[str] = _key()
-    user_id: Mapped[str] = _belongs("users")
+    id: Mapped[str] = key()
+    user_id: Mapped[str] = belongs("users")
     person: Mapped[str | None] = mapped_column(String(100), index=True)
     name: Mapped[str] = mapped_column(String(200))
     file: Mapped[str] = mapped_column(String(200))  # the one it is opened by
@@ -186,9 +187,9 @@ class Prediction(Table):
     """
 
     __tablename__ = "predictions"
-    id: Mapped[str] = _key()
-    user_id: Mapped[str] = _belongs("users")
-    recording_id: Mapped[str | None] = _belongs("recordings", nullable=True)
+    id: Mapped[str] = key()
+    user_id: Mapped[str] = belongs("users")
+    recording_id: Mapped[str | None] = belongs("recordings", nullable=True)
     kind: Mapped[str] = mapped_column(String(16))
     model: Mapped[str] = mapped_column(String(100))
     version: Mapped[str] = mapped_column(String(12))
@@ -205,8 +206,8 @@ class Feedback(Table):
     """What staff say of an answer. segment: its number, None for the whole recording."""
 
     __tablename__ = "feedback"
-    id: Mapped[str] = _key()
-    prediction_id: Mapped[str] = _belongs("predictions")
+    id: Mapped[str] = key()
+    prediction_id: Mapped[str] = belongs("predictions")
     user_id: Mapped[str | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     segment: Mapped[int | None]
     answered: Mapped[str] = mapped_column(String(32))
@@ -234,7 +235,7 @@ class Rule(Table):
             postgresql_where=text("ended IS NULL"),
         ),
     )
-    id: Mapped[str] = _key()
+    id: Mapped[str] = key()
     kind: Mapped[str] = mapped_column(String(16), default="flag")
     name: Mapped[str] = mapped_column(String(32), index=True)
     segment: Mapped[float | None]
@@ -254,8 +255,8 @@ class Alert(Table):
     """
 
     __tablename__ = "alerts"
-    id: Mapped[str] = _key()
-    prediction_id: Mapped[str] = _belongs("predictions")
+    id: Mapped[str] = key()
+    prediction_id: Mapped[str] = belongs("predictions")
     name: Mapped[str] = mapped_column(String(32))  # the class
     level: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Text)
@@ -269,7 +270,7 @@ class Mail(Table):
     """A mail to be sent, or sent: a mail server that is down loses none."""
 
     __tablename__ = "mails"
-    id: Mapped[str] = _key()
+    id: Mapped[str] = key()
     to: Mapped[str] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(String(200))
     body: Mapped[str] = mapped_column(Text)  # emptied once it is sent: it may hold a reset token
@@ -283,14 +284,15 @@ class Mail(Table):
 class Job(Table):
     """Work that outlasts a request. A worker holds it until `lease`, which it renews as it works.
 
-    kind: "recording" or "training". state: queued, running, done, failed, cancelled. request: what
-    to do; result: what came of it. progress: from 0 to 1.
+    kind: of `worker.HANDLERS`. state: queued, running, done, failed, cancelled. request: what to
+    do; result: what came of it. progress: from 0 to 1. user_id: None where the service itself asked
+    for it, on a schedule.
     """
 
     __tablename__ = "jobs"
-    id: Mapped[str] = _key()
-    user_id: Mapped[str] = _belongs("users")
-    recording_id: Mapped[str | None] = _belongs("recordings", nullable=True)
+    id: Mapped[str] = key()
+    user_id: Mapped[str | None] = belongs("users", nullable=True)
+    recording_id: Mapped[str | None] = belongs("recordings", nullable=True)
     kind: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(16), default="queued", index=True)
     request: Mapped[dict[str, Any]]

@@ -47,7 +47,7 @@ def recording(service: Service, job: Job, progress: Callable[[float], None]) -> 
     """Answer a stored recording. request: model, lead, detect."""
     with service.database.read() as session:
         row = session.get(Recording, job.recording_id)
-    if row is None:
+    if row is None or job.user_id is None:
         raise Cancelled
     entry, _ = predictions.of_recording(service, job.user_id, row, **job.request, progress=progress)
 

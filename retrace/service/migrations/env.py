@@ -5,6 +5,7 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
+from retrace.service import tables_models  # noqa: F401  (its tables belong to the metadata)
 from retrace.service.tables import Table, Utc
 
 
