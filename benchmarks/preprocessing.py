@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -41,7 +41,8 @@ def main() -> None:
     parser.add_argument("--no-ray", action="store_true", help="leave the cluster out")
     options = parser.parse_args()
     figures = []
-    with TemporaryDirectory(prefix="retrace-") as folder, cluster(not options.no_ray) as address:
+    nodes = nullcontext("") if options.no_ray else cluster()
+    with TemporaryDirectory(prefix="retrace-") as folder, nodes as address:
         ways = {name: {"RETRACE_WORKERS": number} for name, number in PROCESSES.items()}
         if address:
             ways["Ray, 2 nodes"] = {"RAY_ADDRESS": address}
@@ -52,17 +53,15 @@ def main() -> None:
 
 
 @contextmanager
-def cluster(wanted: bool) -> Iterator[str]:
-    """The address of two nodes with a CPU each; empty where there shall be none."""
-    if not wanted:
-        yield ""
-        return
+def cluster() -> Iterator[str]:
+    """The address of two nodes with a CPU each and a store of its own."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
+    # Not 127.0.0.1, which Ray would take for the machine's address in the network.
     node: dict[str, Any] = {
         "num_cpus": 1,
-        "object_store_memory": 200_000_000,
+        "object_store_memory": 80_000_000,
         "include_dashboard": False,
         "node_ip_address": "127.0.0.2",
     }

@@ -1,16 +1,15 @@
 """Work on a Ray cluster: the bytes of one process, and one sentence where that cannot be."""
 
 import logging
-import os
 import socket
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from benchmarks import preprocessing
 from retrace import cluster, workers
 from retrace.errors import InputError
 from retrace.workers import spread
@@ -25,22 +24,10 @@ def two_nodes() -> Iterator[str]:
     """The address of a cluster of two nodes, each with a store of its own, on loopback."""
     if sys.platform != "linux":
         pytest.skip("Ray joins clusters of several nodes on Linux alone")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     pytest.importorskip("ray", reason="the extra sweep is not installed")
-    from ray.cluster_utils import Cluster
-
-    # Not 127.0.0.1, which Ray would take for the machine's address in the network.
-    node: dict[str, Any] = {
-        "num_cpus": 1,
-        "object_store_memory": 80_000_000,
-        "include_dashboard": False,
-        "node_ip_address": "127.0.0.2",
-    }
-    nodes = Cluster(initialize_head=True, head_node_args=node)
-    nodes.add_node(**node)
-    yield nodes.address
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    nodes.shutdown()  # type: ignore[no-untyped-call]
+    with preprocessing.cluster() as address:
+        yield address
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
 
 
 def test_two_nodes_write_the_bytes_of_one_process(
