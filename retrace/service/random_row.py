@@ -1,7 +1,5 @@
 """A random row of the test part, with its true label, for whoever wants to see a model at work."""
 
-import hashlib
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,15 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrace.deploy.card import Card
 from retrace.deploy.inputs import Ready
-from retrace.deploy.plausible import check_domain
 from retrace.errors import InputError
 from retrace.files import read_csv
+from retrace.service.parts import SPLIT, WAVEFORMS, array_of, check_run, reason, stamp
 from retrace.service.pool import Model, Models
 from retrace.service.problems import Problem
-
-WAVEFORMS, SPLIT = Path("data/waveforms"), Path("data/split.csv")
 
 
 @dataclass(frozen=True)
@@ -46,16 +41,12 @@ def tested(root: Path, models: Models) -> Model:
     """The first model that can answer and whose test part is here; the default where there is none,
     since `draw` says of it what is missing."""
     for model in models:
-        if model.card is None or model.predictor is None:
+        if model.card is None or model.predictor is None or model.name in models.suspended:
             continue
         with suppress(OSError, ValueError, KeyError, InputError):
-            _check_run(root, _array(root, model.card), model.card)
-            return model
+            check_run(root, model.card)
+            return models.get(model.name)
     return models.get(None)
-
-
-def _array(root: Path, card: Card) -> Path:
-    return root / ("data/scalograms" if card.domain.representation else WAVEFORMS) / "X.npy"
 
 
 def draw(root: Path, model: Model, seed: int | None) -> Row:
@@ -66,10 +57,10 @@ def draw(root: Path, model: Model, seed: int | None) -> Row:
     """
     assert model.card is not None
     card = model.card
-    array = _array(root, card)
+    array = array_of(root, card)
     try:
-        _check_run(root, array, card)
-        stamps = tuple(_stamp(root / path) for path in (SPLIT, WAVEFORMS / "segments.csv"))
+        check_run(root, card)
+        stamps = tuple(stamp(root / path) for path in (SPLIT, WAVEFORMS / "segments.csv"))
         part = _part(root, card.features, stamps)
         X = np.load(array, mmap_mode="r", allow_pickle=False)
         if len(X) != part.total or not part.rows:
@@ -78,7 +69,7 @@ def draw(root: Path, model: Model, seed: int | None) -> Row:
         raise Problem(
             409,
             f"model {model.name}: the data that it was tested on are not here "
-            f"({_reason(error)}): run retrace recipe {model.name}, then dvc pull, in the "
+            f"({reason(root, error)}): run retrace recipe {model.name}, then dvc pull, in the "
             "repository that is served",
         ) from None
     place = int(np.random.default_rng(seed).integers(len(part.rows)))
@@ -87,26 +78,6 @@ def draw(root: Path, model: Model, seed: int | None) -> Row:
     name = f"row {row} of {array.parent.name}/X.npy"
     ready = Ready(name, array, np.array(X[row : row + 1], np.float32), features)
     return Row(ready, part.labels[place], part.records[place])
-
-
-def _check_run(root: Path, array: Path, card: Card) -> None:
-    """Refuse data of another split than that of the model's run, or of another domain."""
-    split = root / SPLIT
-    if _digest(split, _stamp(split)) != card.hashes.get("split"):
-        raise InputError("data/split.csv is of another run")
-    domain = json.loads((array.parent / "domain.json").read_text(encoding="utf-8"))
-    check_domain("its segments", domain, card)
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """What changes when a file does."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-@lru_cache(maxsize=4)
-def _digest(path: Path, stamp: tuple[int, ...]) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @lru_cache(maxsize=2)
@@ -125,9 +96,3 @@ def _part(root: Path, features: tuple[str, ...], stamps: tuple[Any, ...]) -> _Pa
         np.array(values, np.float32).reshape(len(rows), len(features)),
         len(split),
     )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"{Path(str(error.filename)).name}: {error.strerror}"
-    return str(error)
