@@ -19,9 +19,15 @@ from numpy.typing import NDArray
 
 from retrace.errors import InputError
 from retrace.files import NpyReader, read_csv
+from retrace.service.feed_recordings import (
+    NO_DRIFT,
+    Drift,
+    Recordings,
+    files_of,
+    read_persons,
+    rewritten,
+)
 
-BESIDE = (".hea", ".dat", ".mat")  # of one WFDB record, without what others said of its beats
-ALONE = (".edf", ".csv", ".tsv")
 ATTEMPTS = 8
 PAUSE, LONGEST = 1.0, 300.0  # s before another attempt where no Retry-After is said; at most
 
@@ -58,7 +64,7 @@ class Segments:
 
 def feed(
     url: str,
-    source: Segments | Sequence[Path],
+    source: Segments | Recordings,
     schedule: Schedule,
     *,
     model: str | None = None,
@@ -72,7 +78,7 @@ def feed(
     Retry-After says. Raises InputError for a refusal, and where nobody answers.
     """
     headers = {"X-API-Key": _key(url)}
-    total = len(source.X) if isinstance(source, Segments) else len(source)
+    total = len(source.X) if isinstance(source, Segments) else len(source.paths)
     labels = source.labels if isinstance(source, Segments) else ()
     drawn = _drawn(labels or [""] * total, schedule)
     with nullcontext(client) if client else httpx2.Client(base_url=url, timeout=120) as sender:
@@ -88,25 +94,32 @@ def feed(
             yield f"{number + 1}: {'; '.join(said)}"
 
 
-def read_source(paths: Sequence[Path], root: Callable[[], Path]) -> Segments | list[Path]:
+def read_source(
+    paths: Sequence[Path],
+    root: Callable[[], Path],
+    *,
+    persons: Path | None = None,
+    drift: Drift = NO_DRIFT,
+    lead: str | None = None,
+) -> Segments | Recordings:
     """What to send: one .npy file of segments with its domain.json beside it (and segments.csv,
     where their labels are known), or recordings; no path: the test part of the repository.
 
-    Raises InputError for what is neither.
+    persons: a table with record_id and patient_id. drift, lead: see `Recordings`.
+    Raises InputError for what is neither, and for segments with what is of recordings alone.
     """
+    if (not paths or paths[0].suffix == ".npy") and (persons or drift or lead):
+        raise InputError(
+            "--gain, --noise, --invert, --lead, --persons: for recordings alone; segments are cut "
+            "and scaled already: name recordings"
+        )
     if not paths:
         return _test_part(root())
     if paths[0].suffix == ".npy":
         if len(paths) > 1:
             raise InputError(f"{paths[1]}: one .npy file is fed at a time: name the first alone")
         return _segments(paths[0], paths[0].with_name("segments.csv"))
-    for path in paths:
-        if not (path.suffix in ALONE and path.is_file()) and not _record(path)[0].is_file():
-            raise InputError(
-                f"{path}: no recording; it is a WFDB record, .edf or .csv, or .npy segments: "
-                "correct the path"
-            )
-    return list(paths)
+    return Recordings(paths, read_persons(persons) if persons else {}, drift, lead)
 
 
 def _test_part(root: Path) -> Segments:
@@ -161,7 +174,7 @@ def _drawn(labels: Sequence[str], schedule: Schedule) -> Iterator[NDArray[np.int
 
 
 def _request(
-    source: Segments | Sequence[Path], part: NDArray[np.int64], model: str | None, files: ExitStack
+    source: Segments | Recordings, part: NDArray[np.int64], model: str | None, files: ExitStack
 ) -> tuple[str, dict[str, Any]]:
     """The route, and the body of a slice of segments or of one recording."""
     fields = {"model": model} if model else {}
@@ -170,20 +183,14 @@ def _request(
         np.save(array, source.X[part], allow_pickle=False)
         sent = [("files", ("slice.npy", array.getvalue()))]
         return "/predict/segments", {"files": sent, "data": fields | {"domain": source.domain}}
+    path = source.paths[part[0]]
+    fields |= source.fields(path)
+    if source.drift:
+        path = files.enter_context(rewritten(path, source.drift))
     opened = [
-        ("files", (path.name, files.enter_context(path.open("rb"))))
-        for path in _record(source[part[0]])
+        ("files", (path.name, files.enter_context(path.open("rb")))) for path in files_of(path)
     ]
     return "/predict/recording", {"files": opened, "data": fields}
-
-
-def _record(path: Path) -> list[Path]:
-    """The files of a recording; the first is the one that must be there."""
-    if path.suffix in ALONE:
-        return [path]
-    stem = path.with_suffix("") if path.suffix in (*BESIDE, ".atr") else path
-    found = [stem.with_name(stem.name + suffix) for suffix in BESIDE]
-    return [found[0], *filter(Path.is_file, found[1:])]
 
 
 def _sent(

@@ -75,13 +75,33 @@ def add_feed(verbs: Verbs, repository: Callable[[], Path]) -> None:
         "--slice", type=int, default=20, metavar="N", help="segments or recordings; default: 20"
     )
     feed.add_argument("--seed", type=int, default=0, help="of the draw; default: 0")
+    recordings = feed.add_argument_group("recordings")
+    recordings.add_argument(
+        "--persons",
+        type=Path,
+        metavar="FILE.csv",
+        help="whose each is: a table with record_id and patient_id, as data/filtered/records.csv",
+    )
+    recordings.add_argument("--lead", metavar="NAME", help="send this lead for the model's")
+    recordings.add_argument("--gain", type=float, default=1, help="multiply the signal by it")
+    recordings.add_argument(
+        "--noise", type=float, metavar="DB", help="add electrode motion of so much signal to noise"
+    )
+    recordings.add_argument("--invert", action="store_true", help="turn it upside down")
     feed.set_defaults(verb=lambda given: _feed(given, repository))
 
 
 def _feed(given: argparse.Namespace, repository: Callable[[], Path]) -> None:
     from retrace.service.feed import Schedule, feed, read_source
+    from retrace.service.feed_recordings import Drift
 
     schedule = Schedule(given.every, given.count, given.slice, given.seed)
-    source = read_source(given.paths, repository)
+    source = read_source(
+        given.paths,
+        repository,
+        persons=given.persons,
+        drift=Drift(given.gain, given.noise, given.invert),
+        lead=given.lead,
+    )
     for line in feed(given.url, source, schedule, model=given.model):
         print(line, flush=True)
