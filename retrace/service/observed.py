@@ -1,10 +1,17 @@
 """What is counted, and what is around every answer: headers, its time, a line in the log."""
 
 import logging
+from collections.abc import Iterator
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from retrace.service.pool import Models
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10)  # s
@@ -48,6 +55,10 @@ class Metrics:
         self._classes: dict[tuple[str, str], Counter] = {}
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
+    def follow(self, models: "Models") -> None:
+        """Tell from now on what these models do, as they are when it is asked."""
+        self.registry.register(_InProduction(models))
+
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request. (Looking the labels up takes longer than counting.)"""
         key = (method, route, status)
@@ -69,6 +80,27 @@ class Metrics:
             found.inc(count)
         if flagged:
             self._flagged.labels(model).inc()
+
+
+class _InProduction(Collector):
+    """Which version of each model answers, and whether any does; the database is not asked."""
+
+    def __init__(self, models: "Models") -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        suspended = GaugeMetricFamily(
+            "retrace_suspended", "1 while a model is suspended", labels=["model"]
+        )
+        version = GaugeMetricFamily(
+            "retrace_production_version", "The version that answers", labels=["model"]
+        )
+        for model in self._models:
+            suspended.add_metric([model.name], float(model.name in self._models.suspended))
+            if model.number is not None:
+                version.add_metric([model.name], float(model.number))
+        yield suspended
+        yield version
 
 
 class Observed:

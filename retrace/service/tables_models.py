@@ -99,8 +99,8 @@ class Evaluation(Table):
 
 
 class Suspension(Table):
-    """A time in which a model gave no answers. by, released_by: user ids; None: a rule of the staff
-    did it."""
+    """A time in which a model gave no answers. by, released_by: user ids, None: a rule of the staff
+    did it, or the account is gone. ruled: a rule did it, so performance that is back ends it."""
 
     __tablename__ = "suspensions"
     __table_args__ = (
@@ -115,6 +115,7 @@ class Suspension(Table):
     id: Mapped[str] = key()
     model: Mapped[str] = mapped_column(String(100), index=True)
     reason: Mapped[str] = mapped_column(Text)
+    ruled: Mapped[bool] = mapped_column(default=False)
     by: Mapped[str | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     created: Mapped[datetime] = mapped_column(default=now)
     released: Mapped[datetime | None]

@@ -1,4 +1,5 @@
-"""The worker: a process that does the jobs of the service, `python -m retrace.service.worker`.
+"""The worker: a process that does the jobs of the service, `python -m retrace.service.worker`, and
+queues those that are due on a schedule.
 
 Of each kind it does one at a time, the kinds side by side: a training of hours holds no recording
 up. Several workers may share a database.
@@ -24,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from retrace.errors import InputError
-from retrace.service import jobs, logs, predictions, trainings
+from retrace.service import jobs, logs, monitor, predictions, scheduler, trainings
 from retrace.service.database import Database
 from retrace.service.jobs import Again, Cancelled, Result
 from retrace.service.problems import Problem
@@ -62,7 +63,12 @@ def recording(service: Service, job: Job, progress: Callable[[float], None]) -> 
 # progress is called now and then with the share that is done; it raises `jobs.Cancelled` once the
 # job is no longer this worker's, and the handler lets that pass.
 Handler = Callable[[Service, Job, Callable[[float], None]], Result]
-HANDLERS: dict[str, Handler] = {"recording": recording, trainings.KIND: trainings.train}
+HANDLERS: dict[str, Handler] = {
+    "recording": recording,
+    trainings.KIND: trainings.train,
+    monitor.EVALUATION: monitor.evaluate,
+    monitor.DRIFT: monitor.look_for_drift,
+}
 
 
 def work_once(service: Service, kind: str, stop: threading.Event | None = None) -> bool:
@@ -214,15 +220,18 @@ def main(arguments: list[str]) -> None:
     home = Path(os.environ.get("RETRACE_HOME", "var"))
     settings = read_settings(home, Path(os.environ.get("RETRACE_ROOT", "")))
     with logs.writing(home, "worker"), opened(settings) as service:
-        kinds = [
+        threads = [
             threading.Thread(target=_work, args=(service, kind, stop), name=kind)
             for kind in HANDLERS
         ]
-        for kind in kinds:
-            kind.start()
+        threads.append(
+            threading.Thread(target=scheduler.run, args=(service, stop), name="schedule")
+        )
+        for thread in threads:
+            thread.start()
         stop.wait()
-        for kind in kinds:
-            kind.join()
+        for thread in threads:
+            thread.join()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("model", sa.String(length=100), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("ruled", sa.Boolean(), nullable=False),
         sa.Column("by", sa.String(length=32), nullable=True),
         sa.Column("created", sa.DateTime(), nullable=False),
         sa.Column("released", sa.DateTime(), nullable=True),
