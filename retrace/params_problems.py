@@ -30,27 +30,28 @@ def contradictions(params: "Params") -> list[str]:
             f"split: val {split.val:g} and one fold of {split.folds} leave nothing to train on; "
             "together they must stay below 1"
         )
-    if params.dataset.name == "wfdb_folder" and not params.fetch.folder:
-        problems.append("fetch.folder: empty; dataset wfdb_folder needs the folder's path")
+    name = params.dataset.name
+    if name in ("wfdb_folder", "collected") and not params.fetch.folder:
+        problems.append(f"fetch.folder: empty; dataset {name} needs the folder's path")
     if len(params.classes) < 2:
         problems.append(
-            f"datasets.{params.dataset.name}.labels: {len(params.classes)} class; a classifier "
+            f"datasets.{name}.labels: {len(params.classes)} class; a classifier "
             "needs two or more: map the labels to more"
         )
-    strange = sorted({*params.classes} - {*AAMI}) if params.dataset.name == "mitdb" else []
+    annotated = name in ("mitdb", "collected")
+    strange = sorted({*params.classes} - {*AAMI}) if annotated else []
     if strange:
         problems.append(
-            f"datasets.mitdb.labels: class {strange[0]!r}; beats are scored as AAMI classes, "
+            f"datasets.{name}.labels: class {strange[0]!r}; beats are scored as AAMI classes, "
             f"{', '.join(AAMI)}: map the symbols to these, or to null"
         )
     if "" in params.dataset_options["labels"].values():
         problems.append(
-            f"datasets.{params.dataset.name}.labels: '' is no name of a class; write null to leave "
-            "a label out"
+            f"datasets.{name}.labels: '' is no name of a class; write null to leave a label out"
         )
-    if params.model.aggregate != "none" and params.dataset.name in ("mitdb", "heartbeat"):
+    if params.model.aggregate != "none" and name in ("mitdb", "collected", "heartbeat"):
         problems.append(
-            f"model.aggregate: {params.model.aggregate}; beats of {params.dataset.name} have each "
+            f"model.aggregate: {params.model.aggregate}; beats of {name} have each "
             "their own class: set it to none"
         )
     if params.model.aggregate == "none" and params.segment.anchor != "beat":

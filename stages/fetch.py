@@ -17,9 +17,14 @@ def main() -> None:
     if name == "synthetic":
         with new_folder(RAW) as folder:
             synthesise(folder, **settings.synthetic.model_dump())
-    elif name == "wfdb_folder":
-        manifest = STAGES / "sources" / f"{name}.sha256"
-        sources.copy_folder(Path(str(settings.fetch.folder)), manifest, RAW)
+    elif name in ("wfdb_folder", "collected"):
+        own = Path(str(settings.fetch.folder)), STAGES / "sources" / f"{name}.sha256"
+        if name == "wfdb_folder":
+            sources.copy_folder(*own, RAW)
+        else:
+            with new_folder(RAW) as folder:
+                sources.fetch("mitdb", folder / "mitdb", sources=STAGES)
+                sources.copy_folder(*own, folder / "own")
     else:
         sources.fetch(name, RAW, sources=STAGES, form=settings.fetch.form)
     files = [path for path in RAW.rglob("*") if path.is_file()]

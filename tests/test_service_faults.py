@@ -320,6 +320,10 @@ def test_a_model_that_is_missing_or_damaged_answers_nothing(tmp_path: Path) -> N
         whole.write_bytes(b"\0" * whole.stat().st_size)
         assert ask("whole").json()["segments"] == before
     with in_process(service_settings(tmp_path, root=root, models="")) as client:
+        assert ask("whole").json()["segments"] == before  # by the registry's own copy
+    (kept,) = (tmp_path / "var/registry").glob("*/model.onnx")
+    kept.write_bytes(b"\0" * kept.stat().st_size)
+    with in_process(service_settings(tmp_path, root=root, models="")) as client:
         assert ask("whole").status_code == 503
         ready = client.get("/ready")
         assert (ready.status_code, ready.json()["ready"]) == (503, False)

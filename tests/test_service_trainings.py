@@ -1,52 +1,40 @@
 """Trainings: checked at once, run in a work tree of their own, here or by the trainer."""
 
-import hashlib
-import json
-import re
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import yaml
 from starlette.testclient import TestClient
 
 from retrace.deploy.session import Session
 from retrace.errors import InputError
-from retrace.service import jobs, remote_training, tokens, trainings, worker, worktree
+from retrace.service import (
+    registry,
+    results,
+    trainings,
+    worktree,
+)
 from retrace.service.jobs import Cancelled
 from retrace.service.problems import Problem
-from retrace.service.trainer import Ordered, State, Trainer, create_trainer
+from retrace.service.trainer import create_trainer
 from retrace.service.training import Asked, Value, checked
 from tests.predictors import thread
-from tests.scratch import SMALL, change_params, commit_all, copy_repository, run
-from tests.serving import Person, accounts_of, free_port, in_process, service_settings
-from tests.sources import ROOT
-
-FOREST = {
-    "dataset.name": "synthetic",
-    "model.name": "random_forest",
-    "model.input": "waveforms",
-    "models.random_forest.trees": 3,
-    "models.random_forest.max_leaf_nodes": 20,
-}
-ID = "0123456789abcdef" * 2
+from tests.retraining import ID, KEPT, small_repository, trained
+from tests.scratch import run
+from tests.serving import Person, accounts_of, in_process, service_settings
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository whose default run is a small one."""
-    folder = copy_repository(tmp_path_factory.mktemp("repository"))
-    change_params(folder, SMALL | FOREST)
-    commit_all(folder)
-    return folder
+    return small_repository(tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +60,7 @@ def people(client: TestClient) -> dict[str, Person]:
     return accounts_of(client)
 
 
-def trained(client: TestClient, who: Person, **asked: Any) -> dict[str, Any]:
-    """Ask for a training, let the worker do it, and look at it."""
-    answer = client.post("/trainings", json=asked, headers=who.headers)
-    assert answer.status_code == 202, answer.text
-    service: Any = client.app.state.service  # type: ignore[attr-defined]
-    assert worker.work_once(service, "training")
-    said = client.get(f"/trainings/{answer.json()['job']}", headers=who.headers)
-    assert said.status_code == 200, said.text
-    found: dict[str, Any] = said.json()
-    return found
-
-
-def test_a_training_gives_scores_and_a_model_and_touches_nothing_else(
+def test_a_training_becomes_a_version_and_leaves_nothing_else(
     root: Path, home: Path, tmp_path: Path
 ) -> None:
     before = sorted(path for path in root.rglob("*") if ".git" not in path.parts)
@@ -92,27 +68,43 @@ def test_a_training_gives_scores_and_a_model_and_touches_nothing_else(
     with in_process(here) as client:
         who = accounts_of(client)["scientist"]
         said = trained(client, who, params={"models.random_forest.trees": 4})
+        service: Any = client.app.state.service  # type: ignore[attr-defined]
+        with service.database.read() as session:
+            (version,) = registry.versions(session, "default")
+            version = registry.version(session, "default", version.number)
+            assert registry.production(session, "default") is None
     result, kept = said["result"], home / "trainings"
 
     assert (said["state"], said["progress"], said["error"]) == ("done", 1.0, None)
     assert 0 < result["validation"]["val_f1_macro"] <= 1
-    assert yaml.safe_load(result["dvc.lock"])["stages"].keys() >= {"train", "export"}
-    assert "test.json" not in result["dvc.lock"]
-    assert Session(kept / f"{said['id']}.onnx").card.hashes["weights"] == result["weights"]
-    params = yaml.safe_load((kept / f"{said['id']}.yaml").read_text())
-    assert params["models"]["random_forest"]["trees"] == 4
-    assert [path for path in kept.iterdir() if path.is_dir()] == [kept / "cache"]
+    assert 0 < result["test"]["f1_macro"] <= 1
+    assert (result["version"], result["promoted"]) == (1, False)
+    assert yaml.safe_load(result["dvc.lock"])["stages"].keys() >= {"train", "export", "evaluate"}
+    assert (version.weights, version.job_id) == (result["weights"], said["id"])
+    assert version.metrics == {"validation": result["validation"], "test": result["test"]}
+    assert yaml.safe_load(version.params)["models"]["random_forest"]["trees"] == 4
+    assert version.data["kind"] == "recipe"
+    files = registry.path(here, version.id)
+    assert {path.name for path in files.iterdir()} == set(results.FILES)
+    assert Session(files / "model.onnx").card.hashes["weights"] == result["weights"]
+    assert (files / "params.yaml").read_text() == version.params
+    assert {path.name for path in kept.iterdir()} == KEPT
     assert sorted(path for path in root.rglob("*") if ".git" not in path.parts) == before
     assert run(root, "git", "status", "--porcelain") == ""
     assert run(root, "git", "worktree", "list").count("\n") == 1
 
-    # The same through a trainer, in whose cache the stages are: to the last byte the same.
+    # The same through a trainer: to the last byte the same.
     with thread(create_trainer(here)) as url:
         gateway = service_settings(tmp_path, root=tmp_path, models="", trainer_url=url)
         with in_process(gateway) as client:
             who = accounts_of(client)["scientist"]
             said = trained(client, who, params={"models.random_forest.trees": 4})
     assert said["result"] == result
+    (folder,) = (gateway.home / "registry").iterdir()
+    for name in results.FILES:
+        assert (folder / name).read_bytes() == (files / name).read_bytes()
+    for trainings_ in (gateway.home / "trainings", here.home / "trainer/trainings"):
+        assert {path.name for path in trainings_.glob("*")} <= KEPT
 
 
 def test_a_stage_that_fails_says_why(root: Path, home: Path, tmp_path: Path) -> None:
@@ -124,7 +116,8 @@ def test_a_stage_that_fails_says_why(root: Path, home: Path, tmp_path: Path) -> 
         worktree.train(here, ID, text, lambda share: None)
 
     assert not (home / "trainings" / ID).exists()
-    assert not (home / "trainings" / f"{ID}.onnx").exists()
+    assert not (home / "trainings" / f"{ID}.out").exists()
+    assert "a split needs" in (home / "trainings" / f"{ID}.log").read_text()
 
 
 @pytest.mark.parametrize(
@@ -240,7 +233,6 @@ def test_who_stops_it_stops_its_processes_and_leaves_no_work_tree(settings: Any)
     assert seen
     assert not processes_in(tree)
     assert not tree.exists()
-    assert (settings.home / "trainings" / f"{ID}.yaml").is_file()
 
 
 def test_one_that_takes_too_long_is_ended(settings: Any) -> None:
@@ -312,214 +304,31 @@ def test_stages_see_no_secret_of_the_service(monkeypatch: pytest.MonkeyPatch) ->
     assert found["RETRACE_MIRROR"] == "mirror"
 
 
-class Work:
-    """Stands for `worktree.train`: waits until it is told what to do."""
+def test_recordings_are_added_to_ds1_alone(root: Path, tmp_path: Path) -> None:
+    here = service_settings(tmp_path, root=root, models="")
 
-    def __init__(self) -> None:
-        self.begun, self.over = threading.Event(), threading.Event()
-        self.error: Exception | None = None
-        self.names: list[str] = []
+    with pytest.raises(InputError, match=r"this recipe trains on synthetic with split stratified"):
+        checked(here, Asked(data="all"))
 
-    def __call__(
-        self, settings: Any, name: str, text: str, progress: Callable[[float], None]
-    ) -> dict[str, Any]:
-        self.names.append(name)
-        self.begun.set()
-        while not self.over.wait(0.01):
-            progress(0.5)
-        if self.error:
-            raise self.error
-        return {"params": hashlib.sha256(text.encode()).hexdigest()}
+    params = yaml.safe_load(checked(here, Asked(recipe="mitdb_ds1_ds2", data="newest")))
+    plain = yaml.safe_load(checked(here, Asked(recipe="mitdb_ds1_ds2")))
+    assert params["dataset"]["name"] == "collected"
+    own = params["datasets"]["collected"]
+    assert own == plain["datasets"]["mitdb"] | {"with_ds1": False}
+    for section in ("bandpass", "split", "model", "train", "lr"):
+        assert params[section] == plain[section]
 
 
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    work = Work()
-    monkeypatch.setattr(worktree, "train", work)
-    monkeypatch.setattr(remote_training, "LOOK", 0.02)
-    monkeypatch.setattr(remote_training, "OUTAGE", 2.0)
-    return work
+def test_a_sweep_removes_what_is_over_and_what_is_old(settings: Any) -> None:
+    folder, other = settings.home / "trainings", "f" * 32
+    for name in (f"{ID}.own", f"{ID}.out", f".{ID}.out.1.part", f"{other}.out", "runs/a", "runs/b"):
+        (folder / name).mkdir(parents=True)
+    (folder / f"{ID}.log").touch()
+    (folder / f"{other}.log").touch()
+    for name in ("runs/a", f"{ID}.log"):
+        os.utime(folder / name, (1, 1))
 
+    worktree.sweep(settings, lambda: {other})
 
-class Gateway:
-    """A gateway whose trainer is another server; its worker is a thread."""
-
-    def __init__(self, client: TestClient, headers: dict[str, str]) -> None:
-        self.client, self.headers = client, headers
-        self.service: Any = client.app.state.service  # type: ignore[attr-defined]
-        self.job = client.post("/trainings", json={}, headers=headers).json()["job"]
-
-    def begin(self) -> threading.Thread:
-        each = threading.Thread(target=worker.work_once, args=(self.service, "training"))
-        each.start()
-        return each
-
-    def said(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.client.get(
-            f"/trainings/{self.job}", headers=self.headers
-        ).json()
-        return found
-
-
-@pytest.fixture(scope="module")
-def far(
-    root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[TestClient, dict[str, str], Callable[[], AbstractContextManager[str]]]]:
-    """A gateway that has no repository, its scientist, and what starts its trainer."""
-    port, folder = free_port(), tmp_path_factory.mktemp("far")
-    (folder / "trainer").mkdir()
-    near = service_settings(folder / "trainer", root=root, models="")
-    url = f"http://127.0.0.1:{port}"
-    with in_process(service_settings(folder, root=folder, models="", trainer_url=url)) as client:
-        headers = accounts_of(client)["scientist"].headers
-        yield client, headers, lambda: thread(create_trainer(near), port=port)
-
-
-@pytest.fixture
-def gateway(far: Any, work: Work) -> Iterator[Gateway]:
-    client, headers, trainer = far
-    with trainer():
-        yield Gateway(client, headers)
-        work.over.set()
-
-
-def test_the_trainer_is_for_the_gateway_alone(settings: Any) -> None:
-    def headers(token: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {token}"}
-
-    with TestClient(create_trainer(settings)) as trainer:
-        for token in (
-            "",
-            tokens.issue(settings, ID, ID),
-            tokens.internal(settings, "predictor"),
-        ):
-            for method, path in (("POST", "/checks"), ("POST", "/jobs"), ("GET", f"/jobs/{ID}")):
-                said = trainer.request(method, path, headers=headers(token), json={})
-                assert said.status_code == 401
-        good = headers(tokens.internal(settings, "trainer"))
-        assert trainer.get("/health").status_code == 200
-        assert trainer.get(f"/jobs/{ID}", headers=good).status_code == 404
-        assert trainer.get("/openapi.json").status_code == 404
-
-
-def test_a_training_that_is_cancelled_as_it_ends_stays_cancelled(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer = Trainer(settings)
-
-    def train(settings: Any, name: str, *others: object) -> dict[str, Any]:
-        trainer.cancel(name)
-        return {}
-
-    monkeypatch.setattr(worktree, "train", train)
-    trainer.order(Ordered(id=ID))
-    trainer._train(ID, Asked(), trainer.state(ID))
-
-    assert trainer.state(ID) == State("cancelled")
-
-
-def test_the_trainers_image_names_no_package_index() -> None:
-    text = (ROOT / "docker/train.Dockerfile").read_text(encoding="utf-8")
-
-    assert re.findall(r"https?://[^. ]+[\w.]", text) == []
-    assert "ARG TORCH_INDEX\n" in text
-
-
-def test_the_gateway_follows_the_trainer(gateway: Gateway, work: Work) -> None:
-    each = gateway.begin()
-    assert work.begun.wait(10)
-    work.over.set()
-    each.join(10)
-
-    assert gateway.said()["state"] == "done"
-    assert gateway.said()["result"].keys() == {"params"}
-    assert work.names == [gateway.job]
-
-
-def test_a_failure_there_is_told_here(gateway: Gateway, work: Work) -> None:
-    work.error = InputError("training: it diverged: lower lr")
-    work.over.set()
-    gateway.begin().join(10)
-
-    assert gateway.said()["state"] == "failed"
-    assert gateway.said()["error"] == "training: it diverged: lower lr"
-
-
-def test_cancelling_here_ends_it_there(
-    gateway: Gateway, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "LOOK", 0.02)
-    monkeypatch.setattr(worker, "RENEW", 0.02)
-    each = gateway.begin()
-    assert work.begun.wait(10)
-    said = gateway.client.delete(f"/jobs/{gateway.job}", headers=gateway.headers)
-    each.join(10)
-
-    assert said.status_code == 204
-    assert gateway.said()["state"] == "cancelled"
-    assert state_there(gateway)["state"] == "cancelled"
-
-
-def state_there(gateway: Gateway) -> dict[str, Any]:
-    settings = gateway.service.settings
-    token = tokens.internal(settings, "trainer")
-    answer = httpx2.get(
-        f"{settings.trainer_url}/jobs/{gateway.job}", headers={"Authorization": f"Bearer {token}"}
-    )
-    found: dict[str, Any] = json.loads(answer.text)
-    return found
-
-
-def test_a_worker_that_takes_over_goes_on_watching(
-    gateway: Gateway, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "LOOK", 0.02)
-    stop = threading.Event()
-    first = threading.Thread(target=worker.work_once, args=(gateway.service, "training", stop))
-    first.start()
-    assert work.begun.wait(10)
-    stop.set()
-    first.join(10)
-    assert state_there(gateway)["state"] == "running"
-
-    second = gateway.begin()
-    work.over.set()
-    second.join(10)
-
-    assert gateway.said()["state"] == "done"
-    assert work.names == [gateway.job]
-
-
-def test_a_trainer_that_starts_anew_is_asked_again(
-    far: Any, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jobs, "PAUSE", timedelta(0))
-    client, headers, trainer = far
-    with trainer():
-        gateway = Gateway(client, headers)
-        each = gateway.begin()
-        assert work.begun.wait(10)
-    with trainer():  # well within the outage that is waited out
-        each.join(10)
-        assert gateway.said()["state"] == "queued"
-        work.over.set()
-        gateway.begin().join(10)
-
-    assert gateway.said()["state"] == "done"
-    assert work.names == [gateway.job] * 2
-
-
-def test_a_trainer_that_stays_away_fails_the_training_at_last(
-    far: Any, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jobs, "PAUSE", timedelta(0))
-    monkeypatch.setattr(worker, "PATIENCE", timedelta(0))
-    monkeypatch.setattr(remote_training, "OUTAGE", 0.1)
-    client, headers, trainer = far
-    with trainer():
-        gateway = Gateway(client, headers)
-    for _ in range(jobs.ATTEMPTS):
-        gateway.begin().join(10)
-
-    assert gateway.said()["state"] == "failed"
-    assert "the trainer does not answer" in gateway.said()["error"]
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    assert left == {f"{other}.out", f"{other}.log", "runs", "runs/b", ".turn", ".processes"}

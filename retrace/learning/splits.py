@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from retrace.errors import InputError
 
 SUBSETS = ("train", "val", "test")
 UNUSED = "unused"
+ADDED, KEPT = "added", "kept"  # the parts of data set collected, see there
 _FEW = 1000  # patients; with more any choice keeps the shares
 _DRAWS = 2000  # of patients that may be left out for validation, of which the best is taken
 
@@ -39,7 +41,7 @@ def divide(
     val: float,
     seed: int,
 ) -> list[str]:
-    """The subset of each segment: "train", "val", "test" or "unused".
+    """The subset of each segment: "train", "val", "test" or "unused"; see `_with_added` for "kept".
 
     labels, record_ids: of each segment. records: rows of records.csv. method: "stratified" keeps
     groups (see `groups`) on one side. "published" takes the publisher's test part and "ds1_ds2" de
@@ -48,6 +50,9 @@ def divide(
 
     Raises InputError where the data set has no such parts, or a subset would lack a class.
     """
+    if method == "ds1_ds2" and any(row.get("part") == ADDED for row in records):
+        options = {"folds": folds, "fold": fold, "val": val, "seed": seed}
+        return _with_added(labels, record_ids, records, options)
     if method == "intra_patient":
         return _shuffled(labels, folds=folds, fold=fold, val=val, seed=seed)
     group_of = groups(records)
@@ -79,6 +84,52 @@ def _ds1_ds2(records: Sequence[Mapping[str, str]]) -> dict[str, str]:
             "defined: set it to stratified in params.yaml"
         )
     return known
+
+
+def _with_added(
+    labels: Sequence[str],
+    record_ids: Sequence[str],
+    records: Sequence[Mapping[str, str]],
+    options: dict[str, Any],
+) -> list[str]:
+    """MIT-BIH divided as if nothing had been added; what was added is trained on.
+
+    But not where its patient is one of MIT-BIH's outside of the part that is trained on: he would
+    be known where the model is judged. Where MIT-BIH's records are "kept", so is that part.
+    """
+    part_of = {row["record_id"]: row["part"] for row in records}
+    theirs = [n for n, record in enumerate(record_ids) if part_of[record] != ADDED]
+    divided = divide(
+        "ds1_ds2",
+        [labels[n] for n in theirs],
+        [record_ids[n] for n in theirs],
+        [row for row in records if row["part"] != ADDED],
+        **options,
+    )
+    side = {record_ids[n]: subset for n, subset in zip(theirs, divided, strict=True)}
+    group_of = groups(records)
+    known = {group_of[record] for record, subset in side.items() if subset != "train"}
+    for record, part in part_of.items():
+        if part == ADDED:
+            side[record] = UNUSED if group_of[record] in known else "train"
+        elif part == KEPT and side.get(record) == "train":
+            side[record] = KEPT
+    subsets = [side[record] for record in record_ids]
+    if not any(side[record] == "train" and part_of[record] == ADDED for record in record_ids):
+        raise InputError(
+            "split: no beat that was added can be trained on; recordings of MIT-BIH's patients by "
+            "whom models are validated or tested stay unused: add recordings of others"
+        )
+    held = {
+        part: {label for label, subset in zip(labels, subsets, strict=True) if subset == part}
+        for part in ("train", "val")
+    }
+    if lacking := held["val"] - held["train"]:
+        raise InputError(
+            f"split: no segment of class {min(lacking)} is left for train; every class must stand "
+            "in it: add recordings, or train on DS1, too (datasets.collected.with_ds1)"
+        )
+    return subsets
 
 
 def _published(records: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -281,7 +332,7 @@ def _check_classes(
 def summary(labels: Sequence[str], groups: Sequence[str], subsets: Sequence[str]) -> str:
     """A line for each subset: its groups, its segments and the share of each class."""
     lines = []
-    for subset in (*SUBSETS, UNUSED):
+    for subset in (*SUBSETS, UNUSED, KEPT):
         inside = [index for index, name in enumerate(subsets) if name == subset]
         if not inside:
             continue

@@ -12,10 +12,13 @@ from retrace.service.routes import (
     health,
     jobs,
     keys,
+    logs,
     models,
+    monitoring,
     predict,
     predictions,
     recordings,
+    registry,
     rules,
     trainings,
     users,
@@ -42,6 +45,9 @@ ROUTES = (
     alerts,
     feedback,
     trainings,
+    registry,
+    monitoring,
+    logs,
 )
 
 

@@ -98,11 +98,14 @@ def _models(service: Service) -> str:
         return "no model is published here: run dvc pull, then start the service again"
     if not usable:
         return f"none of {len(models)} can answer: see GET /models"
-    if len(usable) == len(models):
-        return "ok"
-    default = service.models.listed(None)
-    without = "" if default.predictor else f", but not the default, {default.name}"
-    return f"ok: {len(usable)} of {len(models)} can answer{without}: see GET /models"
+    said = []
+    if len(usable) < len(models):
+        default = service.models.listed(None)
+        without = "" if default.predictor else f", but not the default, {default.name}"
+        said.append(f"{len(usable)} of {len(models)} can answer{without}: see GET /models")
+    if suspended := sorted(service.models.suspended):  # that takes no server out of service
+        said.append(f"suspended: {', '.join(suspended)}: see GET /registry")
+    return f"ok: {'; '.join(said)}" if said else "ok"
 
 
 def _trainer(service: Service) -> str:

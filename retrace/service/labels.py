@@ -48,6 +48,12 @@ def counts(content: bytes) -> dict[str, int]:
     return {symbol: found[symbol] for symbol in sorted(found) if symbol != " " and found[symbol]}
 
 
+def beats(content: bytes) -> list[str]:
+    """The symbols of the beats, in the order of time. Raises InputError as `counts`."""
+    symbols = (SYMBOLS[code] for code, _ in _items(content) if code <= LAST)
+    return [symbol for symbol in symbols if symbol in BEATS]
+
+
 def labelled(found: dict[str, int]) -> bool:
     """Whether a beat or a rhythm is among these symbols."""
     return any(symbol in BEATS or (symbol.startswith("(") and len(symbol) > 1) for symbol in found)

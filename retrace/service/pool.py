@@ -1,11 +1,12 @@
-"""The published models that are served: which there are, and which of them can answer."""
+"""The models that are served: which there are, and which of them can answer."""
 
 import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from retrace.deploy.card import Card, read_card
 from retrace.deploy.predictor import Predictor
 from retrace.errors import InputError
 from retrace.runs import models
-from retrace.service.problems import Problem
+from retrace.service.problems import AWAY, Problem
 from retrace.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Model:
-    """A published model. version: the first 12 hex digits of its weights' SHA-256, "" where it is
-    not known. card, predictor: None where it cannot answer, and `why_not` says why. brief: so many
-    segments are answered in a millisecond. network: of other processes, None: this one answers."""
+    """A model. version: the first 12 hex digits of its weights' SHA-256, "" where it is not known.
+    card, predictor: None where it cannot answer, and `why_not` says why. brief: so many segments
+    are answered in a millisecond. network: of other processes, None: this one answers. number: of
+    its version in the registry, None where it is in none."""
 
     name: str
     version: str = ""
@@ -39,6 +41,7 @@ class Model:
     why_not: str | None = None
     brief: int = 0
     network: "RemoteNetwork | None" = None
+    number: int | None = None
 
     @property
     def usable(self) -> Predictor:
@@ -64,40 +67,67 @@ class Model:
 
 
 class Models:
-    """Every published model of `settings.root`, or those that the settings name.
+    """Every published model of `settings.root`, or those that the settings name, and the models
+    that were trained here; the version of each that is in production, as `follower` brings it.
 
     One that is missing, damaged or not pulled is listed with its reason. Whatever becomes of the
     files later: a model answers with what was read here, where its hash was checked. With
     `settings.predictor_url` another process answers, and the files need not be here.
 
-    Raises InputError for a name in the settings that no published run has.
+    trained: names of models that the registry has.
+
+    Attributes:
+        default: the model that answers where none is named; None where there is none at all.
+        published: those of `settings.root` that are served, as they were opened at the start.
+        suspended: the models that must not answer at present, each with a sentence why.
+        valid_until: on the monotonic clock; what is suspended is not known for certain any longer.
+
+    Raises InputError for a name in the settings that no published run has, and no trained model.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, trained: Collection[str] = ()) -> None:
         published = sorted(
             path.parent.name for path in (settings.root / "recipes").glob(f"*/{models.POINTER}")
         )
-        named = [name.strip() for name in settings.models.split(",") if name.strip()]
-        for name in named:
-            if name not in published:
+        self._named = [name.strip() for name in settings.models.split(",") if name.strip()]
+        for name in self._named:
+            if name not in published and name not in trained:
                 raise InputError(
                     f"RETRACE_MODELS: {name!r} is no published model; there are "
                     f"{', '.join(published) or 'none'}: name those to serve, or none for all"
                 )
-        self._models = {name: _model(name, settings) for name in named or published}
-        self.default = named[0] if named else FIRST if FIRST in published else None
-        if self.default is None and published:
-            self.default = published[0]
+        served = [name for name in self._named or published if name in published]
+        self.published: Mapping[str, Model] = {name: _model(name, settings) for name in served}
+        self._unserved = set(published).difference(served)
+        self._putting = Lock()
+        self._models, self.default = dict(self.published), self._first(self.published)
+        self.suspended: Mapping[str, str] = {}
+        self.valid_until = math.inf
         for model in self:
             LOG.info("model %s: %s", model.name, model.why_not or f"version {model.version}")
 
     def __iter__(self) -> Iterator[Model]:
         yield from self._models.values()
 
+    def serves(self, name: str) -> bool:
+        """Whether a model of the registry is served: all but the published ones that the settings
+        leave out."""
+        return name not in self._unserved
+
+    def put(self, model: Model) -> None:
+        """Let this model answer in place of the one of its name; answers under way keep theirs."""
+        with self._putting:
+            found = {**self._models, model.name: model}
+            self._models, self.default = found, self._first(found)
+
     def get(self, name: str | None) -> Model:
         """The model of this name, None: the default; Problem 404 where there is none, 503 where it
-        cannot answer."""
+        cannot answer, or must not."""
         model = self.listed(name)
+        if time.monotonic() > self.valid_until:
+            raise Problem(503, AWAY, Retry_After="5")
+        if why := self.suspended.get(model.name):
+            raise Problem(503, why, Retry_After="60")
         _ = model.usable
         return model
 
@@ -114,22 +144,36 @@ class Models:
             )
         return self._models[wanted]
 
+    def _first(self, here: Collection[str]) -> str | None:
+        """Of these models the first that the settings name, else FIRST, else the first published
+        one, else the first trained one."""
+        order = (*self._named, FIRST, *self.published, *sorted(here))
+        return next((name for name in order if name in here), None)
+
 
 def _model(name: str, settings: Settings) -> Model:
-    folder = settings.root / "recipes" / name
     try:
-        network = _network(name, folder, settings) if settings.predictor_url else None
-        predictor = Predictor(network or models.find(settings.root, name))
+        if settings.predictor_url:
+            remote = network(name, settings)
+            return ready(name, Predictor(remote), remote)
+        return ready(name, Predictor(models.find(settings.root, name)))
     except (InputError, OSError) as error:
         return Model(name, why_not=str(error).replace(f"{settings.root}/", ""))
+
+
+def ready(name: str, predictor: Predictor, remote: "RemoteNetwork | None" = None) -> Model:
+    """A model that can answer, by this predictor. remote: its network, where others hold it."""
     version = predictor.card.hashes.get("weights", "")[:12]
-    brief = 0 if network else _brief(predictor)
-    return Model(name, version, predictor.card, predictor, brief=brief, network=network)
+    brief = 0 if remote else _brief(predictor)
+    return Model(name, version, predictor.card, predictor, brief=brief, network=remote)
 
 
-def _network(name: str, folder: Path, settings: Settings) -> "RemoteNetwork":
+def network(name: str, settings: Settings) -> "RemoteNetwork":
+    """A published model at PREDICTOR_URL, with its card; nothing is asked yet. Raises InputError or
+    OSError where the card is damaged or missing."""
     from retrace.service.remote import RemoteNetwork
 
+    folder = settings.root / "recipes" / name
     # What is no UTF-8 becomes \xNN, which no JSON has: the card is refused as any damaged one.
     text = (folder / models.CARD).read_text(encoding="utf-8", errors="backslashreplace")
     card = read_card(name, text, "restore it from Git")

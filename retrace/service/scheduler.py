@@ -5,6 +5,8 @@ nothing twice and forgets nothing.
 """
 
 import logging
+import math
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from threading import Event
@@ -12,12 +14,13 @@ from threading import Event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from retrace.service import jobs, monitor, registry, tables, triggers, watches
+from retrace.service import jobs, monitor, registry, tables, trainings, triggers, watches
 from retrace.service.problems import Problem
 from retrace.service.state import Service
 from retrace.service.tables import Job
 
 EVERY = 10.0  # s
+SWEEP = 3600.0  # s
 LOG = logging.getLogger(__name__)
 _told: dict[str, str] = {}  # of each model, why it is not monitored
 
@@ -48,12 +51,16 @@ def tick(service: Service, now: datetime) -> list[str]:
 
 
 def run(service: Service, stop: Event) -> None:
-    """Tick until told to stop; while the database is away, nothing is due."""
+    """Tick until told to stop; while the database is away, nothing is due. What killed trainings
+    have left is removed now and then: it may hold recordings of a person who is deleted."""
     failing = False
-    pause = 0.0
+    pause, swept = 0.0, -math.inf
     while not stop.wait(pause):
         pause = EVERY
         try:
+            if time.monotonic() - swept > SWEEP:
+                trainings.sweep(service)
+                swept = time.monotonic()
             tick(service, tables.now())
             failing = False
         except Exception as error:  # of whatever kind: what is due stays due

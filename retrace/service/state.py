@@ -7,9 +7,19 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
 
-from retrace.service import alerts, health, mail, retention, supervisor
+from retrace.service import (
+    alerts,
+    health,
+    mail,
+    published,
+    registry_files,
+    registry_rows,
+    retention,
+    supervisor,
+)
 from retrace.service.access import Gate
 from retrace.service.database import Database
+from retrace.service.follower import Follower
 from retrace.service.home import bind
 from retrace.service.observed import Metrics
 from retrace.service.pool import Models
@@ -32,6 +42,7 @@ class Service:
     writer: Writer
     rules: Rulebook
     slots: Slots
+    follower: Follower
     metrics: Metrics = field(default_factory=Metrics)
     ready: health.Look[dict[str, str]] = field(default_factory=lambda: health.Look(health.states))
     waiting: health.Look[tuple[dict[str, int], int]] = field(
@@ -45,6 +56,11 @@ def opened(settings: Settings) -> Iterator[Service]:
     database = Database(settings.database)
     database.prepare()
     bind(settings.home, database)
+    registry_files.sweep(settings, database)
+    with database.read() as session:
+        models = Models(settings, [row.model for row in registry_rows.in_production(session)])
+    published.register(database, settings, models)
+    follower = Follower(database, settings, models)
     writer = Writer(database)
     rules = Rulebook(database)
     try:
@@ -53,14 +69,16 @@ def opened(settings: Settings) -> Iterator[Service]:
             database,
             Gate(settings, database),
             Limits(settings),
-            Models(settings),
+            models,
             writer,
             rules,
             Slots(settings),
+            follower,
         )
     finally:
         rules.close()
         writer.close()
+        follower.close()
         database.close()
 
 
@@ -69,6 +87,7 @@ async def running(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """The parts of a server: those of `opened`, and what only a server has."""
     with opened(settings) as service, retention.kept(service), supervisor.kept(settings):
         app.state.service = service
+        service.metrics.follow(service.models)
         database = service.database
         with mail.sending(settings, database, lambda: alerts.mail_due(database, settings)):
             yield

@@ -1,32 +1,43 @@
 """The trainer: a process that runs the trainings of a gateway, one at a time.
 
-It has no database: what runs is lost when it ends, and the gateway asks for it again.
+It has no database: what runs is lost when it ends, and the gateway asks for it again. Own
+recordings come before a training is ordered, and what came of it is fetched when it is done; both
+go then. All of it lies in HOME/trainer: a gateway on the same machine may have the same HOME.
 """
 
+import hashlib
+import re
+import shutil
 import threading
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from logging import getLogger
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Path, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi import Path as Named
+from fastapi.responses import FileResponse
 from pydantic import Field
+from starlette.concurrency import run_in_threadpool
 
 from retrace.errors import InputError
-from retrace.service import body, problems, tokens, worktree
+from retrace.files import new_file
+from retrace.service import body, problems, results, tokens, training_data, worktree
 from retrace.service.problems import Problem, errors
 from retrace.service.remote_training import AUDIENCE
 from retrace.service.settings import Settings
 from retrace.service.tables import ID
-from retrace.service.training import Asked, checked
+from retrace.service.training import OWN, Asked, checked, form
 
 LOG = getLogger(__name__)
+FILE = re.compile(r"([0-9a-f]{32}\.(hea|dat|atr)|persons\.csv)")
 MOST, KEPT = 20, 100  # trainings that wait, and such as have ended and are still known
 ABOUT = "Trainings for the gateway alone: it signs each request with the secret of the service."
 
-Id = Annotated[str, Path(pattern=ID, description="as the gateway named it")]
+Id = Annotated[str, Named(pattern=ID, description="as the gateway named it")]
 
 
 class Ordered(Asked):
@@ -58,7 +69,7 @@ class Trainer:
     """A queue, and the thread that works on it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings = settings.model_copy(update={"home": settings.home / "trainer"})
         self._states: dict[str, State] = {}
         self._queue: deque[tuple[str, Asked]] = deque()
         self._change = threading.Condition()
@@ -66,7 +77,8 @@ class Trainer:
         self._thread = threading.Thread(target=self._work, name="trainer")
 
     def start(self) -> None:
-        """Begin to work."""
+        """Begin to work; what an earlier trainer has left is lost."""
+        worktree.sweep(self._settings, set)
         self._thread.start()
 
     def stop(self) -> None:
@@ -85,6 +97,7 @@ class Trainer:
                 raise Problem(503, f"{MOST} trainings wait already", Retry_After="600")
             for name in [name for name, one in self._states.items() if one.over][:-KEPT]:
                 del self._states[name]
+                self._remove(name)
             state = self._states[asked.id] = State()
             self._queue.append((asked.id, asked))
             self._change.notify_all()
@@ -97,10 +110,42 @@ class Trainer:
         return self._states[name]
 
     def cancel(self, name: str) -> None:
-        """End a training that waits or runs."""
+        """End a training that waits or runs; of one that is over, let the files go."""
         with self._change:
-            if not (state := self.state(name)).over:
+            if (state := self.state(name)).over:
+                self._remove(name)
+            else:
                 state.state = "cancelled"
+
+    def place(self, name: str, file: str) -> Path:
+        """Where an own recording's file goes; Problem 409 once the training is ordered, 404 for a
+        name that none has, 503 where too many wait."""
+        own = self._folder / f"{name}.{OWN}"
+        if not FILE.fullmatch(file):
+            raise Problem(404, f"file {file[:40]!r}: no file of own recordings")
+        if name in self._states:
+            raise Problem(409, f"training {name}: ordered already; its files come before")
+        if not own.is_dir() and len(list(self._folder.glob(f"*.{OWN}"))) >= MOST:
+            raise Problem(503, f"{MOST} trainings wait already", Retry_After="600")
+        if own.is_dir() and len(list(own.iterdir())) > 3 * training_data.MOST:
+            raise Problem(422, f"training {name}: too many files; {training_data.MOST} recordings")
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return own / file
+
+    def made(self, name: str, file: str) -> Path:
+        """A file of what came of a training; Problem 404 where there is none."""
+        path = self._folder / f"{name}{worktree.OUT}" / file
+        if file not in results.FILES or not path.is_file():
+            raise Problem(404, f"training {name}: no file {file[:40]!r}")
+        return path
+
+    @property
+    def _folder(self) -> Path:
+        return self._settings.home.absolute() / worktree.FOLDER
+
+    def _remove(self, name: str) -> None:
+        for suffix in (worktree.OUT, f".{OWN}"):
+            shutil.rmtree(self._folder / f"{name}{suffix}", ignore_errors=True)
 
     def _work(self) -> None:
         while True:
@@ -123,8 +168,11 @@ class Trainer:
 
         try:
             text = checked(self._settings, asked)
-            result = worktree.train(self._settings, name, text, progress)
-            self._over(state, State("done", 1.0, result))
+            own = None if asked.data == "recipe" else self._folder / f"{name}.{OWN}"
+            if own is not None and not (own / training_data.PERSONS).is_file():
+                raise InputError("training: its own recordings did not come: ask for it again")
+            result = worktree.train(self._settings, name, text, progress, own)
+            self._over(state, State("done", 1.0, result | {"files": self._digests(name)}))
         except _Cancelled:
             self._over(state, State("cancelled", state.progress))
         except (InputError, Problem) as error:
@@ -134,11 +182,31 @@ class Trainer:
             why = "training: the fault is the service's: ask its admin"
             self._over(state, State("failed", state.progress, error=why))
 
+        if state.state != "done":
+            self._remove(name)
+
+    def _digests(self, name: str) -> dict[str, str]:
+        """The SHA-256 of each file that came of it."""
+        found = {}
+        for path in (self._folder / f"{name}{worktree.OUT}").iterdir():
+            if path.name in results.FILES:
+                with path.open("rb") as stream:
+                    found[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        return found
+
     def _over(self, state: State, last: State) -> None:
         """Note how it ended, unless it was cancelled meanwhile."""
         with self._change:
             if not state.over:
                 vars(state).update(vars(last))
+
+
+class _Limits(body.BodyLimits):
+    """Those of every body, but for the files of own recordings, which are as large as uploads."""
+
+    def _limit(self, path: str) -> int:
+        file = path.startswith("/jobs/") and "/files/" in path
+        return self.settings.largest_upload if file else super()._limit(path)
 
 
 def create_trainer(settings: Settings) -> FastAPI:
@@ -167,7 +235,7 @@ def create_trainer(settings: Settings) -> FastAPI:
         telemetry=problems.SILENT,
     )
     problems.install(app)
-    app.add_middleware(body.BodyLimits, settings=settings)
+    app.add_middleware(_Limits, settings=settings)
     for_gateway: dict[str, Any] = {"dependencies": [Depends(gateway)]}
 
     @app.get("/health", summary="Whether it runs")
@@ -175,9 +243,8 @@ def create_trainer(settings: Settings) -> FastAPI:
         return {"status": "ok"}
 
     @app.post("/checks", responses=errors(401, 422, 503), **for_gateway)
-    def check(asked: Asked) -> dict[str, bool]:
-        checked(settings, asked)
-        return {"trainable": True}
+    def check(asked: Asked) -> dict[str, Any]:
+        return asdict(form(checked(settings, asked)))
 
     @app.post("/jobs", status_code=202, responses=errors(401, 422, 503), **for_gateway)
     def order(asked: Ordered) -> dict[str, Any]:
@@ -191,5 +258,16 @@ def create_trainer(settings: Settings) -> FastAPI:
     def cancel(id: Id) -> dict[str, Any]:
         trainer.cancel(id)
         return asdict(trainer.state(id))
+
+    @app.put("/jobs/{id}/files/{file}", status_code=204, **for_gateway)
+    async def file_came(id: Id, file: str, request: Request) -> None:
+        path = await run_in_threadpool(trainer.place, id, file)
+        with new_file(path) as part, part.open("wb") as stream:
+            async for piece in request.stream():
+                await run_in_threadpool(stream.write, piece)
+
+    @app.get("/jobs/{id}/files/{file}", **for_gateway)
+    def file_made(id: Id, file: str) -> FileResponse:
+        return FileResponse(trainer.made(id, file))
 
     return app

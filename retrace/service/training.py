@@ -1,8 +1,6 @@
 """What is asked of a training, checked before anything runs."""
 
-import tempfile
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -11,6 +9,7 @@ from pydantic.config import JsonDict
 from retrace.errors import InputError
 from retrace.service.problems import Problem
 from retrace.service.settings import Settings
+from retrace.service.training_data import Data, Form
 
 WITHOUT = (
     "training: this process cannot train; it needs the training packages and the repository as a "
@@ -24,16 +23,33 @@ Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]  # 1e25
 One = bool | Whole | Number | Text | None
 Value = One | Annotated[list[One], Field(max_length=50)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-EXAMPLE: JsonDict = {"recipe": "synthetic", "params": {"lr": 1e-4, "epochs": 10}}
+Name = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,63}$")]
+EXAMPLE: JsonDict = {"recipe": "mitdb_ds1_ds2", "params": {"lr": 0.05}, "data": "all"}
+UNNAMED = "default"  # the model of the committed params.yaml
+OWN = "own"  # the folder of own recordings, in a work tree
 
 
 class Asked(BaseModel):
     """What to train. recipe: of recipes/; null: the params.yaml of the last commit. params: values
-    that differ from it, by dotted key."""
+    that differ from it, by dotted key. model: the name in the registry under which it becomes a
+    version; null: that of the recipe.
+
+    data: "recipe": what the recipe names. For recipes that train on MIT-BIH's DS1, "all": that and
+    the labelled recordings that were uploaded; "newest": of these alone, those that the version in
+    production was not trained on. Whichever it is, models are validated and tested by the same
+    patients of MIT-BIH.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": EXAMPLE})
-    recipe: Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,63}$")] | None = None
+    recipe: Name | None = None
     params: Annotated[dict[Key, Value], Field(max_length=50)] = {}
+    model: Name | None = None
+    data: Data = "recipe"
+
+    @property
+    def name(self) -> str:
+        """The model's name in the registry."""
+        return self.model or self.recipe or UNNAMED
 
 
 def checked(settings: Settings, asked: Asked) -> str:
@@ -58,11 +74,35 @@ def checked(settings: Settings, asked: Asked) -> str:
         raise InputError("params.yaml: not in the last commit: commit it, or name a recipe")
     for key, value in asked.params.items():
         _set(tree, key, value)
-    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-    with tempfile.TemporaryDirectory() as folder:
-        (path := Path(folder) / "params.yaml").write_text(text, encoding="utf-8")
-        params.load(path)
-    return text
+    params.checked(tree)
+    if asked.data != "recipe":
+        _collect(tree, asked.data)
+        params.checked(tree)
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def form(text: str) -> Form:
+    """How the data set of a params.yaml is read."""
+    import yaml
+
+    tree = yaml.safe_load(text)
+    options = tree["datasets"][tree["dataset"]["name"]]
+    return Form(options.get("leads", ()), options["labels"])
+
+
+def _collect(tree: dict[str, Any], data: Data) -> None:
+    """Let params of MIT-BIH be those of the same with own recordings beside it."""
+    name, method = tree["dataset"]["name"], tree["split"]["method"]
+    if (name, method) != ("mitdb", "ds1_ds2"):
+        raise InputError(
+            f"data: {data}; recordings are added to DS1 of MIT-BIH alone, and this recipe trains "
+            f"on {name} with split {method}: choose mitdb_ds1_ds2 or another ds1_ds2, or data "
+            "recipe"
+        )
+    tree["dataset"]["name"] = "collected"
+    tree["datasets"]["collected"] = tree["datasets"]["mitdb"] | {"with_ds1": data == "all"}
+    tree["fetch"]["folder"] = OWN
+    tree["segment"]["flat"] = "drop"  # MIT-BIH has no such beat; one of an upload ends no training
 
 
 def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:

@@ -1,13 +1,13 @@
 """A training at work: DVC in a work tree of its own.
 
-Below HOME/trainings: ID.yaml the params, ID.log what DVC said, ID.onnx the model; `cache` DVC's
-cache of these trainings. The work tree ID is removed whatever becomes of it, and neither the
-repository's own work tree nor its cache is touched. A training stops short of the stages that open
-the test part.
+Below HOME/trainings: ID.out what came of it, until it is registered; ID.log what DVC said, kept
+where it failed; ID.own the own recordings that it is to learn from, until it begins; `runs` where
+one that was interrupted goes on; `cache` DVC's cache. Where own recordings are learned from, the
+cache is in the work tree. That is removed whatever becomes of it, and neither the repository's own
+work tree nor its cache is touched.
 """
 
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -15,22 +15,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from retrace.errors import InputError
-from retrace.files import new_file
+from retrace.service import results
 from retrace.service.settings import Settings
+from retrace.service.training import OWN
+from retrace.sources import pin
 
-LAST = "export"  # the stage behind train: neither looks at the test part
+TARGETS = ("export", "evaluate")  # the test score is shown, nothing is chosen by it
+FOLDER, OUT, LOG, RUNS = "trainings", ".out", ".log", "runs"
+KEPT = 7 * 86_400.0  # s; then what was interrupted is not resumed, and what failed is not asked for
 LOOK = 0.25  # s between looks at DVC
 GRACE = 4.0  # s for DVC to end when it is told to; a worker that must stop has ten
 GB = 2**20  # in KB, the unit of ulimit
 # Linux counts what a process may write to; of the address space (-v) CUDA only reserves far more.
 BOUNDED = 'ulimit -d "$0" && exec "$@"'
 FULL = re.compile(r"MemoryError|bad_alloc|can't allocate memory")  # Python, C++, PyTorch
+ID = re.compile(r"[0-9a-f]{32}")
 STAGE = re.compile(r"[Ss]tage '(\w+)'")  # how DVC's lines name the stage that it comes to
 # What DVC and the stages need not know, and what of that they do.
 OURS, SHARED = ("RETRACE_", "DATABASE_URL", "PREDICTOR_URL", "TRAINER_URL"), ("RETRACE_MIRROR",)
@@ -38,31 +43,82 @@ OURS, SHARED = ("RETRACE_", "DATABASE_URL", "PREDICTOR_URL", "TRAINER_URL"), ("R
 Progress = Callable[[float], None]
 
 
-def train(settings: Settings, name: str, text: str, progress: Progress) -> dict[str, Any]:
-    """Run the pipeline on params `text` up to `LAST`, and return what came of it.
+def train(
+    settings: Settings, name: str, text: str, progress: Progress, own: Path | None = None
+) -> dict[str, Any]:
+    """Run the pipeline on params `text` up to `TARGETS`, and return what came of it.
 
     name: of its files. progress: called now and then with the share of the stages that are done;
-    what it raises ends the training. Waits while another training of this folder runs.
+    what it raises ends the training. own: a folder of own recordings, which is moved into the work
+    tree. Waits while another training of this folder runs.
 
-    Returns the scores on the validation part, the SHA-256 of the weights, the commit and the
-    dvc.lock. Raises InputError for a training that fails, takes longer than
-    `settings.training_hours` or more memory than `settings.training_gigabytes`.
+    Returns validation and test scores, the SHA-256 of weights and model file, the commit, the
+    dvc.lock and what it was trained on; HOME/trainings/ID.out then holds the files of `results`. A
+    training that came so far before is not done again. Raises InputError for one that fails, takes
+    longer than `settings.training_hours` or more memory than `settings.training_gigabytes`.
     """
-    folder = settings.home.absolute() / "trainings"
+    folder = settings.home.absolute() / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    with new_file(folder / f"{name}.yaml") as part:
-        part.write_text(text, encoding="utf-8")
+    out, log = folder / f"{name}{OUT}", folder / f"{name}{LOG}"
+    if (found := results.read(out)) is not None:
+        return found
     with _alone(folder, progress) as left:
         tree = folder / name
         try:
-            _clone(settings.root.absolute(), tree, folder / "cache")
+            _clone(settings.root.absolute(), tree)
             (tree / "params.yaml").write_text(text, encoding="utf-8")
-            _repro(tree, folder / f"{name}.log", settings, left, progress)
-            with new_file(folder / f"{name}.onnx") as part:
-                shutil.copyfile(tree / "models/model.onnx", part)
-            return _result(tree)
+            (folder / RUNS).mkdir(exist_ok=True)
+            (tree / RUNS).symlink_to(folder / RUNS)
+            if own is None:
+                lines = f"[cache]\n    dir = {folder / 'cache'}\n"
+                (tree / ".dvc/config.local").write_text(lines, encoding="utf-8")
+            else:
+                own.rename(tree / OWN)
+                manifest = tree / "stages/sources/collected.sha256"
+                manifest.write_text(pin(tree / OWN), encoding="utf-8")
+            _repro(tree, log, settings, left, progress)
+            found = results.write(tree, out, progress)
+            log.unlink()
+            return found
+        except InputError:  # what DVC said may be asked for
+            raise
+        except BaseException:
+            log.unlink(missing_ok=True)
+            raise
         finally:
             shutil.rmtree(tree, ignore_errors=True)
+            if own is not None:
+                shutil.rmtree(own, ignore_errors=True)
+
+
+def sweep(settings: Settings, wanted: Callable[[], Collection[str]]) -> None:
+    """Remove what killed processes have left, and what is older than KEPT.
+
+    wanted: the ids of the trainings that wait or run, whose files stay.
+    """
+    folder = settings.home.absolute() / FOLDER
+    if not folder.is_dir():
+        return
+    with suppress(_Busy), _alone(folder, _busy):
+        pass  # what is removed on the way is all
+    here = [path for path in folder.iterdir() if ID.fullmatch(path.name.lstrip(".")[:32])]
+    known = wanted()  # later than the look: what was seen and is not wanted is over
+    for path in here:
+        name = path.name.lstrip(".")
+        if name[:32] not in known and name != name[:32] and path.suffix != LOG:
+            shutil.rmtree(path, ignore_errors=True)
+    for path in (*folder.glob(f"*{LOG}"), *folder.glob(f"{RUNS}/*")):
+        newest = max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+        if newest < time.time() - KEPT:
+            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+
+
+class _Busy(Exception):
+    """Somebody else trains."""
+
+
+def _busy(share: float) -> None:
+    raise _Busy
 
 
 @contextmanager
@@ -83,8 +139,9 @@ def _alone(folder: Path, progress: Progress) -> Iterator[IO[str]]:
             progress(0.0)
             time.sleep(LOOK)
         left.truncate(0)
-        for path in folder.glob("[0-9a-f]" * 32):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in folder.iterdir():
+            if ID.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
         yield left
 
 
@@ -98,7 +155,7 @@ def _locked(stream: IO[str]) -> bool:
     return True
 
 
-def _clone(root: Path, tree: Path, cache: Path) -> None:
+def _clone(root: Path, tree: Path) -> None:
     """The last commit of a repository as a work tree of its own, but for the bundled store."""
     for command in (
         ["clone", "--quiet", "--shared", "--no-checkout", str(root), str(tree)],
@@ -111,22 +168,21 @@ def _clone(root: Path, tree: Path, cache: Path) -> None:
                 f"training: git {command[0]}: {done.stderr.strip()[:300]}; the service must be "
                 "able to clone its repository: correct that on the server"
             )
-    (tree / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n", encoding="utf-8")
 
 
 def _repro(tree: Path, log: Path, settings: Settings, left: IO[str], progress: Progress) -> None:
-    """`dvc repro` up to LAST; its processes end with this function, however that ends."""
+    """`dvc repro` up to TARGETS; its processes end with this function, however that ends."""
     import yaml  # of the extra `train`, which a gateway need not have
 
     stages = list(yaml.safe_load((tree / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
-    stages = stages[: stages.index(LAST) + 1]
+    stages = stages[: max(map(stages.index, TARGETS)) + 1]
     deadline = time.monotonic() + settings.training_hours * 3600
     memory = f"{settings.training_gigabytes * GB:.0f}"
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            ["sh", "-c", BOUNDED, memory, sys.executable, "-m", "dvc", "repro", LAST],
+            ["sh", "-c", BOUNDED, memory, sys.executable, "-m", "dvc", "repro", *TARGETS],
             cwd=tree,
-            env=_environment(),
+            env=_environment() | {"DVC_SITE_CACHE_DIR": str(tree / ".dvc/tmp/site")},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -190,17 +246,3 @@ def _why(log: Path) -> str:
 
 def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
-
-
-def _result(tree: Path) -> dict[str, Any]:
-    from retrace.runs.run import weights  # of the extra `train`
-
-    commit = subprocess.run(
-        ["git", "-C", str(tree), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    )
-    return {
-        "validation": json.loads((tree / "metrics/train/metrics.json").read_text(encoding="utf-8")),
-        "weights": weights(tree),
-        "commit": commit.stdout.strip(),
-        "dvc.lock": (tree / "dvc.lock").read_text(encoding="utf-8"),
-    }

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 
 from retrace.service.access import Member
-from retrace.service.pool import Model
+from retrace.service.pool import Model, Models
 from retrace.service.problems import errors
 from retrace.service.routes.answers import ABOUT, DOMAIN
 from retrace.service.state import Running
@@ -17,9 +17,10 @@ Name = Annotated[str, Path(max_length=100)]
 
 class Shown(BaseModel):
     """A model. usable: whether it can answer; why_not: what has to be done where it cannot.
-    shape: of a segment, (leads, samples) or (leads, scales, frames). features: what it asks for
-    beside one, only a recording can tell. aggregate: how a recording's windows are joined.
-    weights: whether they are those that were published; "not checked" where another process
+    number: of its version in the registry. suspended: why it gives no answers at present. shape:
+    of a segment, (leads, samples) or (leads, scales, frames). features: what it asks for beside
+    one, only a recording can tell. aggregate: how a recording's windows are joined. weights:
+    whether they are those that were published or registered; "not checked" where another process
     answers that does not tell their hash."""
 
     model_config = ConfigDict(
@@ -28,6 +29,8 @@ class Shown(BaseModel):
             | {
                 "usable": True,
                 "why_not": None,
+                "suspended": None,
+                "number": 1,
                 "default": False,
                 "unit": "beat",
                 "classes": {"N": "Normal", "S": "Supraventricular", "V": "Ventricular"},
@@ -42,8 +45,10 @@ class Shown(BaseModel):
     name: str
     usable: bool
     why_not: str | None
+    suspended: str | None
     default: bool
     version: str
+    number: int | None
     network: str | None = None
     dataset: str | None = None
     split: str | None = None
@@ -59,24 +64,27 @@ class Shown(BaseModel):
 
 @router.get("", summary="List the models", responses=errors(401, 403))
 async def listed(service: Running, who: Member) -> list[Shown]:
-    """Every published model that is served, with what it takes and answers. One that is missing or
-    damaged stays in the list and says why it cannot be used; the others answer."""
-    return [_shown(model, service.models.default) for model in service.models]
+    """Every model that is served, published or trained here, with what it takes and answers. One
+    that is missing or damaged stays in the list and says why it cannot be used; the others
+    answer."""
+    return [_shown(model, service.models) for model in service.models]
 
 
 @router.get("/{name}", summary="One model", responses=errors(401, 403, 404, 422))
 async def shown(service: Running, who: Member, name: Name) -> Shown:
     """What a model takes and answers, and what it was trained on."""
-    return _shown(service.models.listed(name), service.models.default)
+    return _shown(service.models.listed(name), service.models)
 
 
-def _shown(model: Model, default: str | None) -> Shown:
+def _shown(model: Model, models: Models) -> Shown:
     said: dict[str, Any] = {
         "name": model.name,
         "version": model.version,
         "usable": model.predictor is not None,
         "why_not": model.why_not,
-        "default": model.name == default,
+        "suspended": models.suspended.get(model.name),
+        "number": model.number,
+        "default": model.name == models.default,
     }
     if model.card:
         head = model.head
