@@ -11,7 +11,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from examples import make
+from examples import make, ward
 from retrace.signals.beats import cut_beats
 from retrace.signals.filters import bandpass
 from retrace.signals.quality import quality
@@ -52,6 +52,20 @@ def numbers(record: Record, symbol: str) -> Iterator[int]:
     for n in range(1, len(record.beats) - 1):
         if record.symbols[n - 1 : n + 2] == ("N", symbol, "N"):
             yield n
+
+
+def test_a_virtual_person_has_the_same_heart_again_and_with_swapped_electrodes(
+    tmp_path: Path,
+) -> None:
+    for name, swapped in (("one", False), ("two", False), ("three", True)):
+        (tmp_path / name).mkdir()
+        ward.write(tmp_path / name, 7, swapped)
+    one, three = read_wfdb(tmp_path / "one/w07"), read_wfdb(tmp_path / "three/w07")
+
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert one.symbols == three.symbols and {"N", "A", "V"} <= set(one.symbols)
+    beats = filtered(one)[:, one.beats], filtered(three)[:, three.beats]
+    np.testing.assert_allclose(np.median(beats[0], 1), np.median(beats[1], 1)[::-1], atol=0.1)
 
 
 def test_the_generator_writes_the_same_bytes_again(tmp_path: Path) -> None:
