@@ -33,7 +33,6 @@ from retrace.deploy.predictor import Predictor
 from retrace.errors import InputError, reported
 from retrace.files import read_csv, write_json
 from retrace.scoring.drift import Sample, compare
-from retrace.scoring.intervals import exact
 from retrace.service import observations
 from retrace.service.feed_recordings import Drift
 from retrace.service.samples import Samples
@@ -171,8 +170,8 @@ class Tally:
         return 100 * self.found / self.divisions
 
     def __str__(self) -> str:
-        low, high = exact(self.found, self.divisions)
-        return f"{self.rate:.1f} % ({100 * low:.1f} to {100 * high:.1f}) of {self.divisions}"
+        # Without an interval: the divisions are of the same persons, no independent ones.
+        return f"{self.rate:.1f} % of {self.divisions}"
 
 
 def divisions(
