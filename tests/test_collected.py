@@ -190,6 +190,37 @@ def test_without_ds1_every_class_must_be_among_what_is_added() -> None:
         divide("ds1_ds2", labels, given, table, folds=5, fold=0, val=0.1, seed=1)
 
 
+def test_a_person_with_recordings_of_two_of_mitdb_is_left_out(tmp_path: Path) -> None:
+    """He may be on both sides of the split: one of the two may be of the test part."""
+    rng = np.random.default_rng(1)
+    beats = {name: np.cumsum(300 + rng.integers(0, 60, 60)) for name in ("100", "101", "new")}
+    mitdb = [("mitdb", name, name) for name in ("100", "101")]
+    uploads = [("own", "a", "100"), ("own", "b", "101"), ("own", "c", "101"), ("own", "d", "new")]
+    for folder, name, heart in mitdb + uploads:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        wfdb.wrsamp(
+            name,
+            fs=360,
+            units=["mV"],
+            sig_name=["V5"],
+            p_signal=np.sin(np.arange(25_000) / 9)[:, None],
+            fmt=["16"],
+            write_dir=str(tmp_path / folder),
+        )
+        wfdb.wrann(name, "atr", beats[heart], symbol=["N"] * 60, write_dir=str(tmp_path / folder))
+    owners = [("a", "demo"), ("b", "demo"), ("c", "one"), ("d", "demo2")]
+    write_csv(tmp_path / "own/persons.csv", ("record_id", "patient_id"), owners)
+
+    found = list(records(tmp_path, labels={"N": "N", "V": "V"}, leads=["V5"], with_ds1=True))
+
+    assert [(one.record_id, one.patient_id) for one in found] == [
+        ("100", "100"),
+        ("101", "101"),
+        ("c", "101"),
+        ("d", "demo2"),
+    ]
+
+
 def test_other_hearts_are_not_taken_for_those_of_mitdb(tmp_path: Path) -> None:
     """Not even where the intervals hardly differ, as under a pacemaker."""
     rng = np.random.default_rng(1)

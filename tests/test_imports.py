@@ -17,7 +17,7 @@ MAY_KNOW = {
     "learning": {"signals", "models", "scoring"},
     "runs": {"signals", "scoring"},
     "deploy": {"signals", "scoring"},
-    "service": {"signals", "scoring", "runs", "deploy"},
+    "service": {"datasets", "signals", "scoring", "runs", "deploy"},
 }
 # Of `deploy` the part that turns a checkpoint into ONNX, before anything is deployed.
 EXPORT = [

@@ -321,9 +321,28 @@ def test_a_training_on_a_kept_out_person_is_refused(clinic: Clinic, tmp_path: Pa
         candidate(clinic, tmp_path, recordings=ids)
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_candidate_stands_alone_where_production_cannot_answer(
+    clinic: Clinic, tmp_path: Path, damage: Any
+) -> None:
+    """It may be the remedy."""
+    parts.save(tmp_path / "validation.npz", some_part())
+    model = folder(clinic) / "model.onnx"
+    content = model.read_bytes()
+    try:
+        damage(model)
+        found = candidate(clinic, tmp_path)
+    finally:
+        model.write_bytes(content)
+
+    assert found["against"] == 1
+    for side in ("validation", "newest", "feedback"):
+        assert "version 1 cannot answer" in found[side]["missing"]
+
+
 def test_persons_of_whom_a_model_may_know_do_not_judge(clinic: Clinic, tmp_path: Path) -> None:
-    ids = [clinic.heart(tmp_path, person) for person in (TRAINED[0], TRAINED[1])]
-    clinic.heart(tmp_path, KEPT_OUT[0])
+    ids = [clinic.heart(tmp_path, TRAINED[n], seconds=30 + n) for n in (0, 1)]
+    clinic.heart(tmp_path, KEPT_OUT[0], seconds=20)
     for recording in ids:
         clinic.say(clinic.predict(recording), 0, "N")
     with clinic.service.database.write() as session:

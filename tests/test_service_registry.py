@@ -465,6 +465,19 @@ def test_the_best_is_that_of_validation_and_never_of_the_test_part(service: Any)
     }
 
 
+def test_without_production_the_best_is_among_those_with_the_newest_validation_part(
+    service: Any,
+) -> None:
+    train(service, "new", "1", score=0.9, data={"kind": "recipe", "split": "of other patients"})
+    train(service, "new", "2", score=0.6)
+    train(service, "new", "3", score=0.5)
+
+    with service.database.read() as session:
+        number, skipped = registry_rows.best(session, service.settings, "new", "f1_macro")
+    assert number == 2
+    assert skipped == {"1": "its validation part is another one"}
+
+
 def test_a_removed_version_is_known_but_gone(settings: Any) -> None:
     with opened(settings) as service:
         train(service, "a", "1")
@@ -504,6 +517,51 @@ def test_a_suspended_model_answers_503_with_the_reason_and_the_others_answer(ser
 
     assert refused.value.status == 503 and refused.value.headers["Retry-After"] == "60"
     assert service.models.get("b").usable and service.models.listed("a").predictor
+
+
+def test_a_suspension_by_hand_promises_no_end_by_itself_and_its_words_stay_out_of_the_log(
+    service: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for model, ruled in (("a", True), ("b", False)):
+        with service.database.write() as session:
+            session.add(Suspension(model=model, reason="words of staff", ruled=ruled))
+    service.follower.changed()
+
+    said = service.models.suspended
+    assert "when performance is back or staff release it" in said["a"]
+    assert "answers again when staff release it" in said["b"]
+    assert "model b: suspended" in caplog.text and "words of staff" not in caplog.text
+
+
+def test_a_version_that_cannot_be_opened_for_whatever_reason_is_not_answered_by_another(
+    service: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("/secret/path")
+
+    train(service, "a", "1")
+    with monkeypatch.context() as fault:
+        fault.setattr(follower, "ready", broken)
+        promote(service, "a", 2)
+    with pytest.raises(Problem, match=r"version 2 cannot answer \(RuntimeError") as refused:
+        service.models.get("a")
+    assert refused.value.status == 503 and "secret" not in str(refused.value)
+    assert "RuntimeError" in caplog.text
+    rollback(service, "a")
+    assert temperature(service) == 1.0
+
+
+def test_what_goes_wrong_beside_the_opening_is_logged(
+    service: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(follower, "EVERY", 0.05)
+    monkeypatch.setattr(registry_rows, "in_production", broken)
+
+    until(lambda: "cannot be read: RuntimeError" in caplog.text)
 
 
 def test_what_cannot_be_known_to_be_allowed_is_not_answered(

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -20,10 +21,13 @@ from retrace.service import (
     jobs,
     remote_training,
     tokens,
+    trainer_queue,
     worker,
     worktree,
 )
-from retrace.service.trainer import Ordered, State, Trainer, create_trainer
+from retrace.service.problems import Problem
+from retrace.service.trainer import create_trainer
+from retrace.service.trainer_queue import Ordered, State, Trainer
 from retrace.service.training import Asked
 from retrace.service.truths import kept_out
 from tests.predictors import thread
@@ -267,6 +271,54 @@ def test_the_trainer_takes_files_of_recordings_for_a_training_that_is_to_come(
         work.over.set()
 
     assert not folder.exists()
+
+
+def test_recordings_of_a_training_that_is_not_ordered_go(
+    settings: Any, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = {"Authorization": f"Bearer {tokens.internal(settings, 'trainer')}"}
+    folder, other = settings.home / "trainer/trainings", "f" * 32
+    with TestClient(create_trainer(settings)) as trainer:
+
+        def put(name: str) -> None:
+            said = trainer.put(f"/jobs/{name}/files/persons.csv", content=b"0", headers=good)
+            assert said.status_code == 204
+
+        put(ID)
+        assert trainer.delete(f"/jobs/{ID}", headers=good).status_code == 404
+        assert not list(folder.glob("*.own"))
+
+        trainer.post("/jobs", json={"id": other}, headers=good)
+        assert work.begun.wait(10)
+        put(ID)
+        trainer.post("/jobs", json={"id": ID}, headers=good)  # it waits
+        trainer.delete(f"/jobs/{ID}", headers=good)
+        work.over.set()
+        trainer.post("/jobs", json={"id": "e" * 32}, headers=good)
+        deadline = time.monotonic() + 10
+        while "e" * 32 not in work.names and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not list(folder.glob("*.own"))
+
+        monkeypatch.setattr(trainer_queue, "UNORDERED", -1.0)  # long ago
+        put("d" * 32)
+        put("c" * 32)
+        assert [path.stem for path in folder.glob("*.own")] == ["c" * 32]
+
+
+def test_where_a_training_cannot_be_ordered_no_recording_stays_there(
+    far: Any, work: Work, tmp_path: Path
+) -> None:
+    client, _, begun = far
+    settings = client.app.state.service.settings
+    (tmp_path / "persons.csv").write_text("record_id,patient_id\n")
+    (tmp_path / f"{ID}.dat").write_bytes(b"0")
+    (tmp_path / "z.dat").write_bytes(b"0")  # the last one, which is refused by its name
+    with begun():
+        with pytest.raises(Problem):
+            remote_training.RemoteTrainer(settings).order(ID, Asked(), tmp_path, lambda _: None)
+        folder = settings.home.parent / "trainer/var/trainer/trainings"
+        assert folder.is_dir() and not list(folder.glob("*.own"))
 
 
 def test_a_trainer_that_starts_anew_keeps_no_recording(settings: Any) -> None:

@@ -14,7 +14,7 @@ from retrace.errors import InputError
 from retrace.files import read_csv
 from retrace.service import recordings, registry, training_data
 from retrace.service.tables import Recording
-from retrace.service.training_data import Form, chosen, collect
+from retrace.service.training_data import Form, candidates, chosen, collect
 from retrace.service.truths import kept_out
 from retrace.signals.records import read_wfdb
 from tests.retraining import files, upload
@@ -63,7 +63,7 @@ def test_learned_from_are_labelled_recordings_of_known_persons_who_are_not_kept_
     who, paths = people["staff"], files(tmp_path / "one")
     known = upload(client, who, paths, NAMES[0])
     upload(client, who, paths, None)
-    upload(client, who, paths, OUT)
+    upload(client, who, files(tmp_path / "other", level=0.1), OUT)
     plain = [("files", (path.name, path.read_bytes())) for path in paths if path.suffix != ".atr"]
     client.post("/recordings", files=plain, data={"person": NAMES[0]}, headers=who.headers)
 
@@ -175,6 +175,47 @@ def test_without_ds1_a_class_without_a_beat_is_refused_at_once(
     training_data.check(rows, "all", FORM)
     with pytest.raises(InputError, match="no beat of class S is among the labelled recordings"):
         training_data.check(rows, "newest", FORM)
+
+
+def test_no_more_is_looked_at_than_is_needed(
+    service: Any, client: TestClient, people: dict[str, Person], tmp_path: Path
+) -> None:
+    """It is done while nobody else can write."""
+    paths = files(tmp_path / "one")
+    for name in NAMES[:7]:
+        upload(client, people["staff"], paths, name)
+    with service.database.read() as session:
+        rows = candidates(session, "model", "newest")
+        training_data.check(rows, "newest", FORM)
+        assert len(list(rows)) == 7 - training_data.FEWEST
+
+
+def test_nothing_is_learned_from_of_which_a_kept_out_person_has_a_copy(
+    service: Any, client: TestClient, people: dict[str, Person], tmp_path: Path
+) -> None:
+    paths = files(tmp_path / "one")
+    upload(client, people["staff"], paths, NAMES[0])
+    other = upload(client, people["staff"], files(tmp_path / "two", level=0.1), NAMES[1])
+    upload(client, people["staff"], paths, OUT)
+
+    assert selected(service) == [other]
+
+
+def test_what_is_too_long_to_be_held_as_a_whole_is_left_out(
+    service: Any,
+    client: TestClient,
+    people: dict[str, Person],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = files(tmp_path / "one")
+    for name in NAMES[:5]:
+        upload(client, people["staff"], paths, name)
+    monkeypatch.setattr(training_data, "LONGEST", 3600)
+    upload(client, people["staff"], files(tmp_path / "long", fs=500), NAMES[5])
+    found = collected(service, tmp_path / "own")
+
+    assert found.left_out == {"recordings too long to be learned from": 1}
 
 
 def test_a_recording_that_was_deleted_is_missed(

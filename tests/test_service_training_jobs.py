@@ -26,7 +26,8 @@ from retrace.service.tables import Job, Recording
 from retrace.service.tables_models import Version
 from retrace.service.training import Asked
 from retrace.service.truths import kept_out
-from tests.retraining import KEPT, Work, files, made, small_repository, upload
+from tests.registered import train
+from tests.retraining import ID, KEPT, Work, files, made, small_repository, upload
 from tests.serving import Person, accounts_of, in_process, service_settings
 
 
@@ -201,6 +202,62 @@ def test_a_rule_of_the_staff_promotes_in_the_transaction_that_registers(
             promoted = registry.production(session, name) is not None
         assert promoted == near.said()["result"]["promoted"] == (name == "ruled")
     assert "could not be compared" in near.said()["result"]["rule"]
+
+
+def test_what_came_into_production_during_the_comparison_is_not_replaced_by_the_rule(
+    near: Near, work: Work, comparing: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = {"metric": "f1_macro", "at_least": {"validation": 0}}
+    given: Any = {"metric": "f1_macro", "newest": 10, "least": 10, "promote": rule}
+    monkeypatch.setattr(watches, "current", lambda *_: watches.Settings(**given))
+    monkeypatch.setattr(watches, "holds", lambda *_: (True, "It holds."))
+    work.over.set()
+    near.ask(model="overtaken")
+    each = near.begin()
+    assert comparing.begun.wait(10)
+    number = train(near.service, "overtaken", "a")
+    with near.service.database.write() as session:
+        registry.promote(session, near.service.settings, "overtaken", number, by=None)
+    comparing.over.set()
+    each.join(10)
+
+    result = near.said()["result"]
+    assert (result["version"], result["promoted"]) == (2, False)
+    assert "version 1 came into production meanwhile" in result["rule"]
+    with near.service.database.read() as session:
+        present = registry.production(session, "overtaken")
+    assert present is not None and present.number == 1
+
+
+def test_a_training_is_kept_where_production_has_lost_its_file(near: Near, work: Work) -> None:
+    """It may be the remedy."""
+    work.over.set()
+    number = train(near.service, "lost", "b")
+    with near.service.database.write() as session:
+        registry.promote(session, near.service.settings, "lost", number, by=None)
+        version = registry.version(session, "lost", number)
+        (registry.path(near.service.settings, version.id) / "model.onnx").unlink()
+    near.ask(model="lost")
+    near.begin().join(10)
+
+    assert (near.said()["state"], near.said()["error"]) == ("done", None)
+    assert "its file is gone" in near.said()["result"]["comparison"]["newest"]["missing"]
+    with near.service.database.write() as session:
+        registry.promote(session, near.service.settings, "lost", 2, by=None)
+
+
+def test_a_version_whose_files_were_swept_meanwhile_is_not_registered(
+    near: Near, work: Work, comparing: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = near.versions()
+    work.over.set()
+    comparing.over.set()
+    monkeypatch.setattr(registry, "place", lambda *_: ID)
+    near.ask()
+    near.begin().join(10)
+
+    assert near.said()["state"] == "failed" and "were swept" in near.said()["error"]
+    assert near.versions() == before
 
 
 def test_what_the_service_began_itself_is_for_scientists_and_admins(near: Near) -> None:

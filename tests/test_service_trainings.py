@@ -132,7 +132,8 @@ def test_a_stage_that_fails_says_why(root: Path, home: Path, tmp_path: Path) -> 
         ({"params": {"model.name": "efficientnet"}}, "model.input: 'waveforms'"),
         ({"params": {"models.gru.hidden": 0}}, "models.gru.hidden: expected"),
         ({"params": {"dataset.name": "../x"}}, "dataset.name: expected"),
-        ({"params": {"fetch.folder": "/etc"}}, "names files of the server"),
+        ({"params": {"fetch.folder": "/etc"}}, "files .* of the server"),
+        ({"params": {"train.devices": 64}}, "how much of the server"),
         ({"params": {"": 1}}, "params"),
         ({"params": {"lr": {"a": 1}}}, "params.lr"),
         ({"params": {"epochs": 10**25}}, "params.epochs"),
@@ -332,3 +333,33 @@ def test_a_sweep_removes_what_is_over_and_what_is_old(settings: Any) -> None:
 
     left = {str(path.relative_to(folder)) for path in folder.rglob("*")}
     assert left == {f"{other}.out", f"{other}.log", "runs", "runs/b", ".turn", ".processes"}
+
+
+def test_what_cannot_be_swept_stops_no_sweep(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training writes there meanwhile."""
+    folder = settings.home / "trainings"
+    for name in ("runs/a", "runs/b"):
+        (folder / name).mkdir(parents=True)
+        os.utime(folder / name, (1, 1))
+    rglob = Path.rglob
+
+    def gone(path: Path, pattern: str) -> Any:
+        return [path / "gone"] if path.name == "a" else rglob(path, pattern)
+
+    monkeypatch.setattr(Path, "rglob", gone)
+    worktree.sweep(settings, set)
+
+    assert [path.name for path in (folder / "runs").iterdir()] == ["a"]
+
+
+def test_progress_counts_the_epochs_of_a_training(tmp_path: Path) -> None:
+    log, stages = tmp_path / "log", ["fetch", "train", "export", "evaluate"]
+    said = "Running stage 'train':\n epoch  learning_rate  time\n    1*  0.002  0.5  9.8s\n"
+    log.write_text(said)
+
+    first = worktree._share(log, stages, 4)
+    log.write_text(f"{said}    3   0.002  0.5  9.8s\n")
+
+    assert (first, worktree._share(log, stages, 4)) == (1.25 / 4, 1.75 / 4)

@@ -249,6 +249,25 @@ def test_a_damaged_part_is_refused(tmp_path: Path, write: Any) -> None:
         parts.load(path)
 
 
+def test_a_part_with_a_wrong_byte_is_refused_or_read_and_no_folder_is_named(tmp_path: Path) -> None:
+    path, rng = tmp_path / "test.npz", np.random.default_rng(0)
+    parts.save(path, some_part())
+    whole = path.read_bytes()
+    heads = [n for n in range(len(whole)) if whole[n : n + 2] == b"PK"]
+    for n in [*(head + at for head in heads for at in range(30)), *rng.integers(0, len(whole), 99)]:
+        damaged = bytearray(whole)
+        damaged[min(n, len(whole) - 1)] ^= 1 << rng.integers(0, 8)
+        path.write_bytes(damaged)
+        try:
+            parts.load(path)
+        except InputError as error:
+            assert str(tmp_path) not in str(error)
+    path.unlink()
+    with pytest.raises(InputError, match="No such file or directory") as gone:
+        parts.load(path)
+    assert str(tmp_path) not in str(gone.value)
+
+
 def test_parts_that_are_missing_or_of_uneven_length_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no part of a run that can be read"):
         parts.load(tmp_path / "test.npz")
@@ -272,7 +291,7 @@ def test_uploaded_records_of_mitbih_are_answered_as_in_the_published_run(
             clinic.upload([MITDB / f"{name}{suffix}" for suffix in (".hea", ".dat", ".atr")], name)
         lock = (ROOT / "recipes" / model / "dvc.lock").read_text()
         symbols = label_map("mitdb", "", lock)
-        found = uploaded.newest(clinic.service, clinic.predictor, symbols, most=9)
+        found = uploaded.newest(clinic.service, clinic.predictor, symbols, most=9, with_mitbih=True)
 
     rows = [
         row for row in read_csv(ROOT / "recipes" / model / counts.FILE) if row["record_id"] in names
@@ -352,15 +371,28 @@ def test_a_person_who_was_trained_on_is_left_out_with_every_recording(
     empty: Clinic, tmp_path: Path
 ) -> None:
     trained = empty.heart(tmp_path, TRAINED[0])
-    empty.heart(tmp_path, TRAINED[0])
-    empty.heart(tmp_path, TRAINED[1])
-    empty.heart(tmp_path, KEPT_OUT[0])
+    empty.heart(tmp_path, TRAINED[0], seconds=20)
+    empty.heart(tmp_path, TRAINED[1], seconds=20)
+    empty.heart(tmp_path, KEPT_OUT[0], seconds=20)
 
     found = empty.newest(without=[trained])
     assert [told.person for told in found.told] == [KEPT_OUT[0], TRAINED[1]]
     assert found.left_out["recordings of persons who were trained on"] == 2
     never = empty.newest(only_kept_out=True)
     assert [told.person for told in never.told] == [KEPT_OUT[0]]
+
+
+def test_a_copy_of_what_was_trained_on_does_not_judge_under_another_name(
+    empty: Clinic, tmp_path: Path
+) -> None:
+    paths = drawn(tmp_path)
+    trained = empty.upload(paths, TRAINED[0])
+    empty.upload(paths, KEPT_OUT[0])
+    empty.heart(tmp_path, KEPT_OUT[1], seconds=20)
+
+    found = empty.newest(without=[trained])
+    assert [told.person for told in found.told] == [KEPT_OUT[1]]
+    assert found.left_out["recordings of persons who were trained on"] == 2
 
 
 def test_where_a_trained_recording_is_gone_only_kept_out_persons_judge(

@@ -49,7 +49,8 @@ def candidate(
     "validation", the candidate's validation part, where both have the same one, so that neither was
     trained on it (on which both chose their best epoch); "newest", the newest labelled recordings
     of the persons who are kept out of every training; "feedback". What `paired` says, or
-    {"missing": a sentence}. The test part is not looked at.
+    {"missing": a sentence}, also where the version in production cannot answer: a candidate may be
+    the remedy. The test part is not looked at.
 
     Raises InputError where the candidate was trained on a person who is kept out.
     """
@@ -57,12 +58,13 @@ def candidate(
     with service.database.read() as session:
         version = registry.production(session, model)
     if version is None:
-        none = {"missing": f"no version of {model} is in production to compare with"}
-        return {"against": None, "validation": none, "newest": none, "feedback": none}
-    production = registry.predictor(service.settings, version)
+        return _missing(None, f"no version of {model} is in production to compare with")
+    try:
+        production = registry.predictor(service.settings, version)
+    except InputError as error:
+        return _missing(version, str(error))
     if production.card.classes != candidate.card.classes:
-        other = {"missing": "the version in production answers other classes"}
-        return {"against": version.number, "validation": other, "newest": other, "feedback": other}
+        return _missing(version, "the version in production answers other classes")
     trained = {*(new_data.get("recordings") or ()), *(version.data.get("recordings") or ())}
     symbols = label_map(candidate.card.dataset, params)
     both = {"candidate": candidate, "production": production}
@@ -132,6 +134,12 @@ def paired(
         "left_out": left_out,
         **({} if enough else {"note": few(len(groups))}),
     }
+
+
+def _missing(version: Version | None, why: str) -> dict[str, Any]:
+    """Why nothing can be compared with this version."""
+    sides = {side: {"missing": why} for side in ("validation", "newest", "feedback")}
+    return {"against": version and version.number, **sides}
 
 
 def _check_persons(service: Service, data: dict[str, Any]) -> None:

@@ -85,13 +85,13 @@ def feed(
         begun = time.monotonic()
         for number, chosen in enumerate(drawn):
             sleep(max(0.0, begun + number * schedule.every - time.monotonic()))
-            said = []
+            answers, known = [], []
             for part in [chosen] if isinstance(source, Segments) else chosen[:, None]:
                 with ExitStack() as files:
                     route, body = _request(source, part, model, files)
-                    answer = _sent(sender, route, body | {"headers": headers}, sleep)
-                said.append(_line(answer, [labels[n] for n in part] if labels else []))
-            yield f"{number + 1}: {'; '.join(said)}"
+                    answers.append(_sent(sender, route, body | {"headers": headers}, sleep))
+                known += [labels[n] for n in part] if labels else []
+            yield f"{number + 1}: {_line(answers, known)}"
 
 
 def read_source(
@@ -229,18 +229,18 @@ def _detail(answer: httpx2.Response) -> str:
         return "no Retrace service answers there"
 
 
-def _line(answer: dict[str, Any], labels: list[str]) -> str:
-    """What was answered, in words. labels: of the segments, where they are known."""
-    if "segments" not in answer:
-        return f"job {answer['job']}"
-    classes = [segment["class"] for segment in answer["segments"]]
+def _line(answers: list[dict[str, Any]], labels: list[str]) -> str:
+    """What a slice was answered, in words. labels: of its segments, where they are known."""
+    given = [answer for answer in answers if "segments" in answer]
+    classes = [segment["class"] for answer in given for segment in answer["segments"]]
     counts = ", ".join(f"{count} {name}" for name, count in Counter(classes).most_common())
-    said = [f"{len(classes)} segments: {counts}"]
+    said = [f"{len(classes)} segment{'s' * (len(classes) != 1)}: {counts}"] if classes else []
     if labels:
         said.append(f"{sum(map(str.__eq__, classes, labels))} as labelled")
-    if answer["flagging"]["set"]:
-        said.append("flagged" if answer["flagging"]["flagged"] else "not flagged")
-    return ", ".join(said)
+    flags = [answer["flagging"]["flagged"] for answer in given if answer["flagging"]["set"]]
+    if flags:
+        said.append(f"{sum(map(bool, flags))} of {len(flags)} flagged")
+    return ", ".join(said + [f"job {answer['job']}" for answer in answers if "job" in answer])
 
 
 def _key(url: str) -> str:

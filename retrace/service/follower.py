@@ -25,8 +25,8 @@ LOG = getLogger(__name__)
 EVERY = 1.0  # s between two readings: so late is seen what another process changed
 STALE = 5.0  # s; what was not read for so long may have changed since
 SENTENCE = (
-    "model {}: suspended since {:%Y-%m-%d %H:%M} UTC: {}; it answers again when performance is "
-    "back or staff release it, and the other models can answer"
+    "model {}: suspended since {:%Y-%m-%d %H:%M} UTC: {}; it answers again when {}staff release "
+    "it, and the other models can answer"
 )
 
 
@@ -72,7 +72,9 @@ class Follower:
             try:
                 self._read()
                 if self._opening is None or self._opening.done():
-                    self._opening = self._opener.submit(self._bring)
+                    last, self._opening = self._opening, self._opener.submit(self._bring)
+                    if last:
+                        last.result()
                 failing = False
             except Exception as error:  # of whatever kind: `Models.get` tells by the age
                 if not failing:
@@ -85,11 +87,13 @@ class Follower:
             begun = time.monotonic()
             with self._database.read() as session:
                 found = registry_rows.suspended(session)
-            said = {
-                model: SENTENCE.format(model, since, why) for model, (why, since) in found.items()
-            }
+            said = {}
+            for model, row in found.items():
+                ends = "performance is back or " if row.ruled else ""
+                said[model] = SENTENCE.format(model, row.created, row.reason, ends)
             for model in said.keys() ^ self._models.suspended.keys():
-                LOG.info("%s", said.get(model, f"model {model}: answers again"))
+                # The reason is in the answers: staff write what they like.
+                LOG.info("model %s: %s", model, "suspended" if model in said else "answers again")
             self._models.suspended = said
             self._models.valid_until = begun + STALE
 
@@ -117,10 +121,21 @@ class Follower:
         name, number = version.model, version.number
         try:
             found, failed = self._opened(version), None
-        except (InputError, OSError, Problem) as error:
+        except (
+            Exception
+        ) as error:  # of whatever kind: what was in production before is not any more
             failed = files.state(self._settings, version)
-            found = Model(name, version.weights[:12], why_not=str(error))
-            LOG.error("model %s: version %d cannot answer: %s", name, number, failed)
+            told = isinstance(error, InputError | Problem)
+            kind = f"{type(error).__name__} while it was opened"
+            why = str(error) if told else f"model {name}: version {number} cannot answer ({kind})"
+            found = Model(name, version.weights[:12], why_not=why)
+            LOG.error(
+                "model %s: version %d cannot answer: %s",
+                name,
+                number,
+                failed if told else kind,
+                exc_info=None if told else error,
+            )
         self._models.put(replace(found, number=number))
         self._brought[name] = (version.id, failed)
         if failed is None:

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import lzma
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +22,8 @@ from retrace.signals.plan import BEAT_FEATURES
 
 WAVEFORMS, SPLIT = Path("data/waveforms"), Path("data/split.csv")
 RECORDS = Path("data/filtered/records.csv")
+# What zipfile raises of an archive that is damaged, beside what any file may.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError)
 LARGEST = 2 << 30  # bytes of a part, which stands in memory: MIT-BIH's test part has 40 MB
 
 Subset = Literal["val", "test"]
@@ -121,9 +125,10 @@ def load(path: Path) -> Part:
         lengths = {len(values) for name, values in vars(part).items() if name != "split"}
         if lengths != {len(part.X)} or part.features.ndim != 2:
             raise ValueError("arrays of different lengths")
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, *DAMAGED) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{path.name}: no part of a run that can be read ({error}); it must be what the "
+            f"{path.name}: no part of a run that can be read ({why}); it must be what the "
             "training wrote: train again"
         ) from None
     return part

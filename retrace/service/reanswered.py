@@ -78,6 +78,7 @@ def feedback(
     model: str,
     *,
     without: Collection[str] = (),
+    with_mitbih: bool = False,
     progress: Progress | None = None,
 ) -> Labelled:
     """What `predictor` answers where staff said what is true, by the latest feedback of each
@@ -86,9 +87,11 @@ def feedback(
     Recordings are answered again, and the beat (or window) is the nearest within 150 ms. Segments
     that were sent are answered again where they are of the predictor's domain, and it asks for no
     features, which are not kept. without: ids of recordings that were trained on; all recordings of
-    their persons are left out, and what was sent without saying whose it is.
+    their persons are left out, and what was sent without saying whose it is. with_mitbih: see
+    `uploaded.newest`.
     """
-    card, seen = predictor.card, unseen(service, without)
+    card = predictor.card
+    seen = unseen(service, predictor, without, with_mitbih=with_mitbih)
     with service.database.read() as session:
         said = latest(session, model, most=MOST)
     of_each: dict[str, list[Said]] = {}
@@ -191,7 +194,7 @@ def _again(
         raise LeftOut("feedback on answers that were deleted meanwhile")
     before = orjson.loads(row.answer)
     if isinstance(recording, Recording):
-        seen.check(recording.person)
+        seen.check(recording)
         lead = _lead(predictor, recording.name, recording.leads, before)
         _, answer = answered(service, predictor, recording, lead, progress)
         return _Again(recording.id, recording, answer, before)

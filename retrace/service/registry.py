@@ -24,6 +24,7 @@ from retrace.service.tables_models import Alias, Promotion, Version
 
 # Where the files of versions lie, for whoever knows a version.
 path, place, predictor, state = files.path, files.place, files.predictor, files.state
+settle = files.settle
 # What stands in it.
 alone, production, version, versions = rows.alone, rows.production, rows.version, rows.versions
 

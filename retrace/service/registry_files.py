@@ -45,24 +45,32 @@ WORDS = {
 def place(home: Path, new: New) -> str:
     """Move the files of what becomes a version to their place; returns the version's id.
 
-    Before the transaction that registers it, and once, however often that is tried. Raises
+    Before the row of the version is written, and once, however often that is tried. Raises
     InputError where model.onnx is not the file that `new.file` names; then nothing is moved.
     """
     version_id = new_id()
     if new.files is None:
         return version_id
-    model = new.files / FILE
-    if not model.is_file() or _digest(model, _stamp(model)) != new.file:
-        raise InputError(
-            f"model {new.model}: {FILE} is missing, or not the file that was trained: train again"
-        )
+    settle(new)
     folder = home / FOLDER / version_id
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for one in (*new.files.iterdir(), new.files):
-        _sync(one)
     new.files.replace(folder)
     _sync(folder.parent)
     return version_id
+
+
+def settle(new: New) -> None:
+    """Check and sync the files of what becomes a version. What was settled, `place` moves in no
+    time, as befits a transaction. Raises InputError as `place`."""
+    if new.files is None:
+        return
+    model = new.files / FILE
+    if not model.is_file() or digest(model) != new.file:
+        raise InputError(
+            f"model {new.model}: {FILE} is missing, or not the file that was trained: train again"
+        )
+    for one in (*new.files.iterdir(), new.files):
+        _sync(one)
 
 
 def copy(home: Path, version_id: str, source: Path) -> None:

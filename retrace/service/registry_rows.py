@@ -1,7 +1,6 @@
 """What the registry holds, read: versions, which is in production, what was before."""
 
 import math
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, func, select
@@ -87,10 +86,10 @@ def evaluated(session: Session, version: Version) -> Evaluation | None:
     return session.scalar(wanted.order_by(Evaluation.id.desc()).limit(1))
 
 
-def suspended(session: Session) -> dict[str, tuple[str, datetime]]:
-    """The models that give no answers at present: why, and since when."""
+def suspended(session: Session) -> dict[str, Suspension]:
+    """The models that give no answers at present."""
     wanted = select(Suspension).where(Suspension.released.is_(None))
-    return {row.model: (row.reason, row.created) for row in session.scalars(wanted)}
+    return {row.model: row for row in session.scalars(wanted)}
 
 
 def in_force(session: Session, model: str) -> Promotion | None:
@@ -105,16 +104,18 @@ def best(
     """The number of the version with the highest `score` (of SCORES) on the validation part, the
     newest of equals; and which versions were not asked, and why.
 
-    Compared are versions with the validation part of the one in production. The test part is never
-    asked. Raises Problem 404 for an unknown model, 409 where no version has the score.
+    Compared are versions with the validation part of the one in production, or where none is, of
+    the newest. The test part is never asked. Raises Problem 404 for an unknown model, 409 where no
+    version has the score.
     """
     found, left = dict[int, float](), dict[str, str]()
-    present = production(session, model)
-    for one in versions(session, model):
+    every = versions(session, model)
+    like = production(session, model) or next(iter(every), None)
+    for one in every:
         value = (one.metrics.get("validation") or {}).get(f"val_{score}")
         if why := files.WORDS.get(files.state(settings, one)):
             left[str(one.number)] = why
-        elif present is not None and _validation(one) != _validation(present):
+        elif like is not None and _validation(one) != _validation(like):
             left[str(one.number)] = "its validation part is another one"
         elif not isinstance(value, int | float) or not math.isfinite(value):
             left[str(one.number)] = f"no {score} on the validation part is known"

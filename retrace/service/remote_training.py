@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,20 @@ class RemoteTrainer:
         return self._state(name) is not None
 
     def order(self, name: str, asked: Asked, own: Path | None, progress: Progress) -> None:
-        """Have a training queued there. own: a folder of own recordings, which it gets before."""
-        for path in sorted(own.iterdir()) if own else ():
-            progress(0.0)
-            self._send(f"/jobs/{name}/files/{path.name}", path)
-        self._call("POST", "/jobs", asked.model_dump() | {"id": name})
+        """Have a training queued there. own: a folder of own recordings, which it gets before.
+
+        Where that ends early, the recordings do not stay there.
+        """
+        try:
+            for path in sorted(own.iterdir()) if own else ():
+                progress(0.0)
+                self._send(f"/jobs/{name}/files/{path.name}", path)
+            self._call("POST", "/jobs", asked.model_dump() | {"id": name})
+        except BaseException:
+            with suppress(Problem):  # where it is away they go later, see `trainer_queue.UNORDERED`
+                if not self.knows(name):
+                    self.cancel(name)
+            raise
 
     def follow(self, name: str, out: Path, progress: Progress) -> dict[str, Any]:
         """What `worktree.train` returns, done there; its files come into the folder `out`.

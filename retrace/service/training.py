@@ -27,6 +27,9 @@ Name = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,63}$")]
 EXAMPLE: JsonDict = {"recipe": "mitdb_ds1_ds2", "params": {"lr": 0.05}, "data": "all"}
 UNNAMED = "default"  # the model of the committed params.yaml
 OWN = "own"  # the folder of own recordings, in a work tree
+# Where and on how much of the machine it runs is the server's affair: 64 devices are 64 processes.
+SERVERS = ("fetch", "threads", "train.accelerator", "train.devices", "train.nodes",
+           "train.strategy", "train.workers")  # fmt: skip
 
 
 class Asked(BaseModel):
@@ -107,10 +110,10 @@ def _collect(tree: dict[str, Any], data: Data) -> None:
 
 def _set(tree: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, key = dotted.split(".")
-    if parents[:1] == ["fetch"]:
+    if f"{dotted}.".startswith(tuple(f"{name}." for name in SERVERS)):
         raise InputError(
-            f"params: {dotted}: names files of the server, which a request cannot: put it into a "
-            "recipe there"
+            f"params: {dotted}: says which files or how much of the server are used, which a "
+            "request cannot: put it into a recipe there"
         )
     section: Any = tree
     for parent in parents:

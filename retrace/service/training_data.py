@@ -8,8 +8,9 @@ name, and no recording's own comments, reach a work tree.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,6 +41,7 @@ LARGEST = 32_000  # of 16 bits
 TALLEST = 1000.0  # mV; no electrode says so
 GROUP = 500  # ids of one question to the database
 PERSONS = "persons.csv"
+LONGEST = 16_000_000  # samples of all leads, at `RATE` or the recording's own; 12 hours of one lead
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,15 @@ class Collected:
 
 
 def chosen(session: Session, model: str, data: Data) -> list[Recording]:
-    """The recordings of a training of `model`, the newest first.
+    """The recordings of a training of `model`, see `candidates`; none of which a person who is kept
+    out has a copy."""
+    everyone = session.execute(select(Recording.person, Recording.sha256))
+    theirs = {row.sha256 for row in everyone if row.person and kept_out(row.person)}
+    return [row for row in candidates(session, model, data) if row.sha256 not in theirs]
+
+
+def candidates(session: Session, model: str, data: Data) -> Iterator[Recording]:
+    """What a training of `model` may learn from, the newest first.
 
     data: "all", or "newest": those that the version in production was not trained on.
     """
@@ -68,34 +78,36 @@ def chosen(session: Session, model: str, data: Data) -> list[Recording]:
         known = set(version.data.get("recordings") or ())
     wanted = select(Recording).where(Recording.person.is_not(None)).order_by(Recording.id.desc())
     rows = session.scalars(wanted.execution_options(yield_per=GROUP))
-    found = []
+    usable = (
+        row
+        for row in rows
+        if row.person and not kept_out(row.person) and _beats(row) and row.id not in known
+    )
+    yield from islice(usable, MOST)
+
+
+def check(rows: Iterable[Recording], data: Data, form: Form | None) -> None:
+    """Raise InputError where there is too little to learn from. It looks at no more of the rows
+    than it needs. form: None where not known yet."""
+    persons, classes = set[str | None](), set[str | None]()
+    wanted = set(form.labels.values()) - {None} if data == "newest" and form else set()
     for row in rows:
-        if row.person is None or kept_out(row.person):
-            continue
-        if _beats(row) and row.id not in known:
-            found.append(row)
-            if len(found) == MOST:
-                break
-    return found
-
-
-def check(rows: Sequence[Recording], data: Data, form: Form | None) -> None:
-    """Raise InputError where there is too little to learn from. form: None where not known yet."""
-    persons = len({row.person for row in rows})
-    if persons < FEWEST:
+        persons.add(row.person)
+        classes.update(form.labels.get(symbol) for symbol in _beats(row) if form)
+        if len(persons) >= FEWEST and classes >= wanted:
+            return
+    if len(persons) < FEWEST:
         raise InputError(
-            f"data: {data}; there are labelled recordings of {persons} persons to learn from, and "
-            f"at least {FEWEST} are needed (a third of all persons is kept out of every training, "
-            "and recordings without a person are never learned from): upload more with POST "
-            "/recordings/labelled, or train on the recipe's data"
+            f"data: {data}; there are labelled recordings of {len(persons)} persons to learn from, "
+            f"and at least {FEWEST} are needed (a third of all persons is kept out of every "
+            "training, and recordings without a person are never learned from): upload more with "
+            "POST /recordings/labelled, or train on the recipe's data"
         )
-    if data == "newest" and form is not None:
-        classes = {form.labels.get(symbol) for row in rows for symbol in _beats(row)}
-        if lacking := [name for name in dict.fromkeys(form.labels.values()) if name not in classes]:
-            raise InputError(
-                f"data: newest; no beat of class {lacking[0]} is among the labelled recordings, "
-                "and every class needs examples: upload some, or train on all"
-            )
+    lacking = min(str(name) for name in wanted - classes)
+    raise InputError(
+        f"data: newest; no beat of class {lacking} is among the labelled recordings, and every "
+        "class needs examples: upload some, or train on all"
+    )
 
 
 def collect(
@@ -152,9 +164,10 @@ def trained_on(tree: Path) -> dict[str, Any]:
         if row["subset"] == "train" and segment["record_id"] in owners
     }
     unused = {segment["record_id"] for segment in segments if segment["record_id"] in owners} - used
+    other = len(owners) - len(used) - len(unused)
     left_out = {
         "recordings of MIT-BIH's patients by whom models are judged": len(unused),
-        "recordings that cannot be cut into beats": len(owners) - len(used) - len(unused),
+        "recordings without a beat to cut, or of two of MIT-BIH's patients": other,
     }
     return {
         "recordings": sorted(used),
@@ -173,6 +186,8 @@ def _write(service: Service, row: Recording, form: Form, folder: Path) -> str | 
     rows = _leads(row.leads, form.leads)
     if rows is None:
         return "recordings without the lead"
+    if row.samples / row.fs * max(row.fs, RATE) * len(rows) > LONGEST:
+        return "recordings too long to be learned from"  # one is in memory as a whole
     try:
         found = recordings.opened(service, row)
         signal = found.read(0, found.samples, rows)

@@ -59,22 +59,30 @@ def submit(
     settings: Settings,
     asked: Asked,
     why: str = "",
+    form: Form | None = None,
 ) -> Job:
     """Queue a training that `check` has let pass, and note it in the audit.
 
-    who: None where the service itself asks. why: its reason. Raises InputError where there is too
-    little to learn from; a class that is missing is found later where a trainer has the recipes.
+    who: None where the service itself asks. why: its reason. form: what `check` has returned;
+    without it a class that is missing is found later where a trainer has the recipes. Raises
+    InputError where there is too little to learn from.
     """
-    if asked.data != "recipe":
-        form = None if settings.trainer_url else check(settings, asked)
-        rows = training_data.chosen(session, asked.name, asked.data)
-        training_data.check(rows, asked.data, form)
+    if form is None and asked.data == "newest" and not settings.trainer_url:
+        form = check(settings, asked)
+    enough(session, asked, form)
     request = asked.model_dump() | {"model": asked.name, "why": why}
     job = jobs.submit(session, who, KIND, request)
     by = who.user_id if who else None
     named = {"recipe": asked.recipe, "model": asked.name, "data": asked.data}
     audit.record(session, "training.start", by=by, subject=job.id, **named)
     return job
+
+
+def enough(session: Session, asked: Asked, form: Form | None) -> None:
+    """Raise InputError where there is too little to learn from. form: as `submit`."""
+    if asked.data != "recipe":
+        rows = training_data.candidates(session, asked.name, asked.data)
+        training_data.check(rows, asked.data, form)
 
 
 def train(service: Service, job: Job, progress: Progress) -> Result:
@@ -193,6 +201,7 @@ class _Training:
             job_id=job.id,
             user_id=job.user_id,
         )
+        registry.settle(new)
         placed: list[str] = []  # once, however often the database is away
 
         def keep(session: Session) -> dict[str, Any]:
@@ -204,6 +213,10 @@ class _Training:
             if not placed:
                 (self._out / results.RESULT).unlink()
                 placed.append(registry.place(settings.home, new))
+            if not registry.path(settings, placed[0]).is_dir():
+                raise InputError(
+                    "training: the database was away so long that its files were swept: train again"
+                )
             version = registry.register(session, placed[0], new)
             promoted, words = self._promoted(session, version, comparison)
             return found | {
@@ -218,10 +231,21 @@ class _Training:
     def _promoted(
         self, session: Session, version: Version, comparison: dict[str, Any]
     ) -> tuple[bool, str]:
-        """Promote the new version where the staff's rule holds; whether, and why or why not."""
+        """Promote the new version where the staff's rule holds; whether, and why or why not.
+
+        What came into production during the comparison was not compared, and stays.
+        """
         model, settings = version.model, self._settings
         rule = watches.current(session, model)
         holds, words = watches.holds(rule, comparison)
+        present = registry.production(session, model)  # it stays: `register` has locked the model
+        number = present.number if present else None
+        if holds and number != comparison["against"]:
+            holds = False
+            words = (
+                f"No promotion by rule: version {number} came into production meanwhile, with "
+                "which it was not compared."
+            )
         if holds:
             registry.promote(session, settings, model, version.number, by=None, reason=words)
         if holds or self._job.user_id is None:

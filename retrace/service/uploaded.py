@@ -16,6 +16,7 @@ from retrace.deploy.inputs import Recording as Found
 from retrace.deploy.predictor import Predictor
 from retrace.errors import InputError
 from retrace.service import labels, recordings
+from retrace.service.mitbih import DATASETS, Patients
 from retrace.service.problems import Problem
 from retrace.service.tables import Recording
 from retrace.service.truths import WHOLE, Classes, Labelled, Places, Told, kept_out, unit
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 # What PhysioNet's rhythms are to models of windows; any other one is Other.
 RHYTHMS = {"(N": "NSR", "(AFIB": "AF"}
+PAGE = 100  # rows that are read at a time
 
 Progress = Callable[[float], None]
 
@@ -38,31 +40,45 @@ class LeftOut(Exception):
 class Unseen:
     """Whom a model may be judged by, that was trained on stored recordings.
 
-    persons: whose these are. known: whether all of them are still here; where one was deleted,
-    nobody can tell whose it was, and the person may have come back with another recording.
+    persons: whose these are. copies: the SHA-256 of each, which may have come twice. known: whether
+    all of them are still here; where one was deleted, nobody can tell whose it was, and the person
+    may have come back with another recording. mitbih: of a model of MIT-BIH, who is one of its
+    patients.
     """
 
     persons: frozenset[str] = frozenset()
+    copies: frozenset[str] = frozenset()
     known: bool = True
+    mitbih: Patients | None = None
 
-    def check(self, person: str | None, *, only_kept_out: bool = False) -> None:
-        """Raise LeftOut for a person whom the model may know."""
+    def check(self, row: Recording, *, only_kept_out: bool = False) -> None:
+        """Raise LeftOut for a recording of a person whom the model may know."""
+        person = row.person
         if person is None:
             raise LeftOut("recordings without a person")
-        if person in self.persons:
+        if person in self.persons or row.sha256 in self.copies:
             raise LeftOut("recordings of persons who were trained on")
         if (only_kept_out or not self.known) and not kept_out(person):
             raise LeftOut("recordings of persons who may be trained on")
+        if self.mitbih and self.mitbih.have(person):
+            raise LeftOut("recordings of MIT-BIH's patients, of whom the model is made")
 
 
-def unseen(service: Service, trained: Collection[str]) -> Unseen:
-    """Of a model that was trained on the stored recordings with the ids `trained`."""
+def unseen(
+    service: Service, predictor: Predictor, trained: Collection[str], *, with_mitbih: bool
+) -> Unseen:
+    """Of a model that was trained on the stored recordings with the ids `trained`. with_mitbih:
+    MIT-BIH's patients judge it, too."""
+    of_mitbih = predictor.card.dataset in DATASETS
+    patients = Patients(service) if of_mitbih and not with_mitbih else None
     if not (ids := set(trained)):
-        return Unseen()
+        return Unseen(mitbih=patients)
     with service.database.read() as session:
-        rows = session.execute(select(Recording.id, Recording.person))
-        found = {key: person for key, person in rows if key in ids}
-    return Unseen(frozenset(filter(None, found.values())), len(found) == len(ids))
+        rows = session.execute(select(Recording.id, Recording.person, Recording.sha256))
+        found = [row for row in rows if row.id in ids]
+    persons = frozenset(row.person for row in found if row.person)
+    copies = frozenset(row.sha256 for row in found)
+    return Unseen(persons, copies, len(found) == len(ids), patients)
 
 
 def newest(
@@ -73,23 +89,29 @@ def newest(
     most: int,
     without: Collection[str] = (),
     only_kept_out: bool = False,
+    with_mitbih: bool = False,
     progress: Progress | None = None,
 ) -> Labelled:
     """The newest `most` labelled recordings, answered at their annotated beats or as a whole.
 
     symbols: the label map, from the symbol of a beat to its class. without: ids of recordings that
     were trained on; all recordings of their persons are left out. only_kept_out: of those persons
-    alone who are never trained on. What cannot be answered is left out with a reason, and where the
-    model answers windows, so is a recording that has not one and the same rhythm throughout.
+    alone who are never trained on. with_mitbih: a model of MIT-BIH answers MIT-BIH's own patients,
+    too, which tells whether it answers as in its run, and not how good it is.
+
+    What cannot be answered is left out with a reason, and where the model answers windows, so is a
+    recording that has not one and the same rhythm throughout.
     """
     left_out: Counter[str] = Counter()
     rows, told = list[Recording](), list[Told]()
-    seen = unseen(service, without)
+    seen = unseen(service, predictor, without, with_mitbih=with_mitbih)
     for row in _labelled(service):
         if len(rows) == most:
             break
+        if progress:
+            progress(0.0)
         try:
-            seen.check(row.person, only_kept_out=only_kept_out)
+            seen.check(row, only_kept_out=only_kept_out)
             rows.append(row)
         except LeftOut as why:
             left_out[str(why)] += 1
@@ -132,12 +154,17 @@ def answered(
 
 
 def _labelled(service: Service) -> Iterator[Recording]:
-    """Recordings with a beat or a rhythm among their annotations, the newest first."""
-    chosen = select(Recording).order_by(Recording.id.desc()).execution_options(yield_per=100)
-    with service.database.read() as session:
-        for row in session.scalars(chosen):
-            if labels.labelled(row.labels or {}):
-                yield row
+    """Recordings with a beat or a rhythm among their annotations, the newest first. No transaction
+    stays open between them."""
+    chosen = select(Recording).order_by(Recording.id.desc()).limit(PAGE)
+    older = chosen
+    while True:
+        with service.database.read() as session:
+            rows = list(session.scalars(older))
+        yield from (row for row in rows if labels.labelled(row.labels or {}))
+        if len(rows) < PAGE:
+            return
+        older = chosen.where(Recording.id < rows[-1].id)
 
 
 def _told(

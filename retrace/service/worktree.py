@@ -37,6 +37,7 @@ BOUNDED = 'ulimit -d "$0" && exec "$@"'
 FULL = re.compile(r"MemoryError|bad_alloc|can't allocate memory")  # Python, C++, PyTorch
 ID = re.compile(r"[0-9a-f]{32}")
 STAGE = re.compile(r"[Ss]tage '(\w+)'")  # how DVC's lines name the stage that it comes to
+EPOCH = re.compile(r"^ *(\d+)[* ] +\d", re.MULTILINE)  # and a row of the table of epochs
 # What DVC and the stages need not know, and what of that they do.
 OURS, SHARED = ("RETRACE_", "DATABASE_URL", "PREDICTOR_URL", "TRAINER_URL"), ("RETRACE_MIRROR",)
 
@@ -108,9 +109,10 @@ def sweep(settings: Settings, wanted: Callable[[], Collection[str]]) -> None:
         if name[:32] not in known and name != name[:32] and path.suffix != LOG:
             shutil.rmtree(path, ignore_errors=True)
     for path in (*folder.glob(f"*{LOG}"), *folder.glob(f"{RUNS}/*")):
-        newest = max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
-        if newest < time.time() - KEPT:
-            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # a training that writes there; another account's
+            newest = max(one.lstat().st_mtime for one in (path, *path.rglob("*")))
+            if newest < time.time() - KEPT:
+                path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
 
 
 class _Busy(Exception):
@@ -176,6 +178,7 @@ def _repro(tree: Path, log: Path, settings: Settings, left: IO[str], progress: P
 
     stages = list(yaml.safe_load((tree / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
     stages = stages[: max(map(stages.index, TARGETS)) + 1]
+    epochs = yaml.safe_load((tree / "params.yaml").read_text(encoding="utf-8"))["epochs"]
     deadline = time.monotonic() + settings.training_hours * 3600
     memory = f"{settings.training_gigabytes * GB:.0f}"
     with log.open("wb") as stream:
@@ -193,7 +196,7 @@ def _repro(tree: Path, log: Path, settings: Settings, left: IO[str], progress: P
         left.flush()
         try:
             while process.poll() is None:
-                progress(_share(log, stages))
+                progress(_share(log, stages, epochs))
                 if time.monotonic() > deadline:
                     raise InputError(
                         f"training: took longer than {settings.training_hours:g} h, the limit of "
@@ -231,10 +234,16 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             process.wait(GRACE)
 
 
-def _share(log: Path, stages: list[str]) -> float:
-    """How many of the stages lie behind the last one that DVC has named."""
-    named = [one for one in STAGE.findall(_text(log)) if one in stages]
-    return stages.index(named[-1]) / len(stages) if named else 0.0
+def _share(log: Path, stages: list[str], epochs: float) -> float:
+    """How many of the stages lie behind the last one that DVC has named, and of training how many
+    of the epochs."""
+    text = _text(log)
+    named = [found for found in STAGE.finditer(text) if found[1] in stages]
+    if not named:
+        return 0.0
+    rows = EPOCH.findall(text, named[-1].end()) if named[-1][1] == "train" else []
+    part = min(int(rows[-1]) / epochs, 1.0) if rows else 0.0
+    return (stages.index(named[-1][1]) + part) / len(stages)
 
 
 def _why(log: Path) -> str:

@@ -48,7 +48,7 @@ def listed(service: Running, who: Member) -> list[Row]:
                     version=here.weights[:12] if here else None,
                     metrics=here.metrics if here else None,
                     versions=count,
-                    suspended=why[0] if why else None,
+                    suspended=why.reason if why else None,
                 )
             )
     return said
@@ -71,7 +71,7 @@ def model(
         return Listed(
             model=model,
             production=here.number if here else None,
-            suspended=suspended[model][0] if model in suspended else None,
+            suspended=suspended[model].reason if model in suspended else None,
             versions=[shown(service.settings, one, here, whole=False) for one in found],
             promotions=[Promoted(**promoted(*one)) for one in rows.history(session, model, limit)],
         )

@@ -100,9 +100,11 @@ def started(service: Running, who: Scientist, asked: Asked) -> Started:
     wait. The params are checked before anything is queued, and kept. 422 also where there is too
     little to learn from; 503 where neither this process can train nor a trainer answers.
     """
-    trainings.check(service.settings, asked)
+    form = trainings.check(service.settings, asked)
+    with service.database.read() as session:  # where too little is there, it looks at everything
+        trainings.enough(session, asked, form)
     with service.database.write() as session:
-        return Started(job=trainings.submit(session, who, service.settings, asked).id)
+        return Started(job=trainings.submit(session, who, service.settings, asked, form=form).id)
 
 
 @router.get("", summary="List trainings", responses=errors(401, 403, 422))
