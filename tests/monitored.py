@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import delete, select
 
+from retrace.runs.answers import Answers
 from retrace.service import (
     evaluations,
     jobs,
@@ -19,8 +21,9 @@ from retrace.service import (
     trainings,
     worker,
 )
+from retrace.service.measured import of_counts
 from retrace.service.truths import kept_out
-from tests.desk import DATABASES, MODEL, Desk, beats, open_desk
+from tests.desk import CLASSES, DATABASES, MODEL, Desk, beats, open_desk
 
 PATH = f"/monitoring/{MODEL}"
 TO = ["ward@example.org", "lab@example.org"]
@@ -57,23 +60,42 @@ class Monitored:
         answer = self.ask("PUT", "/watch", json=WATCH | changes)
         assert answer.status_code == 200, answer.text
 
-    def finds(self, value: float | None, segments: int = 1000, version: int = 1) -> None:
-        """Let evaluations find this much of the metric on the newest labelled data."""
-        result = {
-            "version": version,
-            "newest": {
-                "segments": segments,
-                "persons": 9,
-                "scores": {"f1_macro": {"value": value, "low": 0.1, "high": 0.9}},
-                "subgroups": {"sex": {"f": {"segments": 400}}},
-            },
-        }
+    def finds(
+        self,
+        value: float,
+        classes: str = "NSV",
+        *,
+        few: str = "",
+        segments: int = 3000,
+        persons: int | None = 9,
+        version: int = 1,
+    ) -> None:
+        """Let evaluations find this much of each class, so that a mean over them is as much, and of
+        `few` classes an answer that is wrong. The test part has N, S, V and F."""
+        each = segments // len(classes)
+        right = round(value * each)
+        confusion = np.zeros((len(CLASSES), len(CLASSES)))
+        here = [CLASSES.index(name) for name in classes]
+        for place, row in enumerate(here):
+            confusion[row, row] += right
+            confusion[row, here[place - 1]] += each - right
+        for name in few:
+            confusion[CLASSES.index(name), here[0]] += 1
+        answers = Answers(CLASSES, (("patient", "p"),), confusion[np.newaxis])
+        newest = of_counts(answers) | {"segments": segments, "persons": persons}
+        newest["scores"]["f1_macro"] |= {"low": 0.1, "high": 0.9}
+        newest["subgroups"] = {"sex": {"f": {"segments": 400}}}
+        support = dict.fromkeys(CLASSES[:4], 100) | {"Q": 4}
+        result = {"version": version, "test": {"support": support}, "newest": newest}
         self.patch.setattr(evaluations, "evaluate", lambda *_, **__: dict(result))
 
-    def evaluated(self, value: float | None, **changes: Any) -> None:
-        """An evaluation that is asked for, finds this, and is judged."""
-        self.finds(value, **changes)
-        assert self.ask("POST", "/evaluate", json={"newest": 20}).status_code == 202
+    def evaluated(
+        self, value: float, classes: str = "NSV", newest: int = 20, **changes: Any
+    ) -> None:
+        """An evaluation of so many recordings, the watch says 20, is asked for and finds this."""
+        self.finds(value, classes, **changes)
+        answer = self.ask("POST", "/evaluate", json={"newest": newest})
+        assert answer.status_code == 202, answer.text
         assert worker.work_once(self.service, "evaluation")
 
     def rows(self, table: Any) -> list[Any]:
@@ -126,7 +148,9 @@ def training(monitored: Monitored, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Trainings that are queued unchecked; what was asked of each."""
     asked: list[tuple[Any, str]] = []
 
-    def submit(session: Any, who: Any, settings: Any, given: Any, why: str = "") -> tables.Job:
+    def submit(
+        session: Any, who: Any, settings: Any, given: Any, why: str = "", form: Any = None
+    ) -> tables.Job:
         asked.append((given, why))
         return jobs.submit(session, who, trainings.KIND, {"model": given.model, "why": why})
 

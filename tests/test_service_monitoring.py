@@ -7,6 +7,7 @@ from threading import Barrier, Event
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from retrace.errors import InputError
@@ -14,12 +15,14 @@ from retrace.service import (
     drifts,
     evaluations,
     monitor,
+    registry,
     scheduler,
     tables,
     trainings,
     watches,
     worker,
 )
+from retrace.service.pool import Model
 from retrace.service.problems import Problem
 from retrace.service.tables_models import Evaluation, Watch
 from tests.desk import MODEL
@@ -150,9 +153,72 @@ def test_evaluations_and_looks_for_drift_are_queued_when_they_are_due(monitored:
     done(monitored)
     assert tick(monitored, timedelta(hours=1.9)) == []
     assert len(tick(monitored, timedelta(hours=2.1))) == 1
-    done(monitored, "failed")
-    assert tick(monitored, timedelta(hours=1.9)) == [], "what fails is not tried without end"
     assert [job.request["newest"] for job in monitored.rows(tables.Job)] == [20, 30, 20]
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_what_came_to_nothing_is_due_again_soon_and_told_once(
+    monitored: Monitored, state: str
+) -> None:
+    monitored.watch(every_hours=24.0)
+    for _ in range(3):
+        assert len(tick(monitored, timedelta(hours=1.1))) == 1
+        done(monitored, state)
+        assert tick(monitored, timedelta(hours=0.9)) == [], "not without end"
+    assert monitored.mails() == [(to, f"an evaluation {state}") for to in TO]
+    assert monitored.ask("GET").json()["failing"] == {"evaluation": state}
+
+    assert len(tick(monitored, timedelta(hours=1.1))) == 1
+    monitored.finds(0.9)
+    assert worker.work_once(monitored.service, "evaluation")
+    assert tick(monitored, timedelta(hours=23)) == []
+    assert monitored.ask("GET").json()["failing"] == {}
+    assert len(tick(monitored, timedelta(hours=25))) == 1
+    done_last(monitored, state)
+    tick(monitored)
+    assert len(monitored.mails()) == 2 * len(TO), "another failure is told, too"
+
+
+def done_last(monitored: Monitored, state: str) -> None:
+    with monitored.service.database.write() as session:
+        job = session.scalars(select(tables.Job).order_by(tables.Job.id.desc())).first()
+        assert job
+        job.state, job.finished = state, tables.now()
+
+
+@pytest.mark.parametrize("newest", [1, 20])
+@pytest.mark.parametrize("state", ["queued", "done", "failed", "cancelled"])
+def test_what_a_member_asks_for_puts_nothing_off_that_is_due(
+    monitored: Monitored, newest: int, state: str
+) -> None:
+    monitored.watch(every_hours=24.0, drift={"every_hours": 24.0, "newest": 20})
+    for path, asked in (("/evaluate", {"newest": newest}), ("/reference", {"first": newest})):
+        assert monitored.ask("POST", path, json=asked).status_code == 202
+    done(monitored, state)
+
+    assert len(tick(monitored)) == 2
+    assert tick(monitored) == []
+    service = [job for job in monitored.rows(tables.Job) if job.user_id is None]
+    assert sorted((job.kind, job.request["newest"]) for job in service) == [
+        ("drift", 20),
+        ("evaluation", 20),
+    ]
+
+
+def test_a_sweep_that_fails_holds_up_nothing(
+    monitored: Monitored, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> None:
+        stop.set()
+        raise PermissionError(1, "not permitted")
+
+    monitored.watch(every_hours=1.0)
+    stop = Event()
+    monitored.patch.setattr(trainings, "sweep", fails)
+    scheduler.run(monitored.service, stop)
+
+    assert monitored.states("evaluation") == ["queued"]
+    assert "trainings are not swept: PermissionError" in caplog.messages
 
 
 def test_a_worker_that_starts_anew_neither_forgets_nor_doubles(monitored: Monitored) -> None:
@@ -235,6 +301,7 @@ def test_what_is_asked_for_twice_is_one_job(monitored: Monitored) -> None:
     assert monitored.ask("POST", "/evaluate", "none").status_code == 403
     assert monitored.ask("POST", "/drift").status_code == 422  # of how many?
     assert monitored.ask("POST", "/drift", json={"newest": 7}).status_code == 202
+    assert monitored.ask("POST", "/drift", json={"newest": 8}).status_code == 409  # is under way
     with monitored.service.database.write() as session:  # what runs may look at an older version
         due = monitor.due(session, MODEL)
         assert due and due.id != one["job"]
@@ -259,7 +326,7 @@ def test_a_watch_that_is_ended_stops_everything(monitored: Monitored, training: 
     assert tick(monitored) == []
     with monitored.service.database.write() as session:
         assert monitor.due(session, MODEL) is None
-        better = {"newest": {"scores": {"f1_macro": {"difference": 0.5}}}}
+        better = compared(newest=0.5)
         assert not watches.holds(watches.current(session, MODEL), better)[0]
     assert monitored.ask("GET").json()["suspension"] is None
     assert (training, monitored.mails()) == ([], [])
@@ -297,6 +364,49 @@ def test_all_is_shown_at_one_look(monitored: Monitored, training: Any) -> None:
     assert monitored.ask("GET", "/subgroups").json()["newest"]["sex"]["f"]["segments"] == 400
 
 
+def test_addresses_are_for_staff_and_admins(monitored: Monitored) -> None:
+    monitored.watch()
+    for who, shown in (("staff", TO), ("admin", TO), ("scientist", None)):
+        watch, (kept,) = (monitored.ask("GET", path, who).json() for path in ("", "/watch"))
+        assert watch["watch"]["settings"].get("mail") == kept["settings"].get("mail") == shown
+
+
+def test_a_metric_is_checked_though_the_model_cannot_answer(
+    monitored: Monitored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = Model(MODEL, "0" * 12, why_not="away")
+    monkeypatch.setattr(monitored.service, "models", [away])
+    answer = monitored.ask("PUT", "/watch", json=WATCH | {"metric": "challenge_f1"})
+    assert answer.status_code == 422 and "it has accuracy" in answer.text
+    monitored.watch()
+
+
+def test_of_very_many_evaluations_the_oldest_go(
+    monitored: Monitored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "MOST", 3)
+    for number in range(5):
+        monitored.evaluated(number / 10)
+    found = monitored.ask("GET", "/evaluations").json()
+    values = [one["result"]["newest"]["scores"]["f1_macro"]["value"] for one in found]
+    assert values == [0.4, 0.3, 0.2]
+
+
+def test_all_see_jobs_of_monitoring_and_staff_end_those_of_the_service(
+    monitored: Monitored,
+) -> None:
+    monitored.watch(every_hours=1.0)
+    (job,) = tick(monitored)
+    desk = monitored.desk
+    for who in ("staff", "scientist", "admin"):
+        assert desk.ask("GET", f"/jobs/{job}", who).status_code == 200
+        assert [one["id"] for one in desk.ask("GET", "/jobs", who).json()] == [job]
+    assert desk.ask("DELETE", f"/jobs/{job}", "scientist").status_code == 403
+    assert desk.ask("DELETE", f"/jobs/{job}", "staff").status_code == 204
+    asked = monitored.ask("POST", "/evaluate", "scientist").json()["job"]
+    assert desk.ask("DELETE", f"/jobs/{asked}", "staff").status_code == 403
+
+
 # The staff's rule of promotion.
 
 
@@ -304,7 +414,11 @@ def compared(**differences: float | None) -> dict[str, Any]:
     return {
         side: {"missing": "no feedback"}
         if value is None
-        else {"scores": {"f1_macro": {"difference": value}}}
+        else {
+            "segments": 500,
+            "persons": None if side == "feedback" else 4 if side == "validation" else 5,
+            "scores": {"f1_macro": {"difference": value}},
+        }
         for side, value in differences.items()
     }
 
@@ -335,6 +449,27 @@ def test_a_rule_holds_where_every_side_that_it_names_is_better_by_as_much(
     assert why.endswith(".") and why.startswith("Promoted by rule" if holds else "No promotion")
 
 
+@pytest.mark.parametrize(
+    ("side", "changes"),
+    [
+        ("newest", {"persons": 4}),
+        ("newest", {"persons": None}),
+        ("feedback", {"segments": 499}),
+    ],
+)
+def test_a_rule_does_not_hold_by_a_single_person_or_a_few_answers(
+    side: str, changes: dict[str, Any]
+) -> None:
+    rule = {"promote": {"metric": "f1_macro", "at_least": {side: 0.0}}}
+    settings = watches.Settings(**WATCH | rule)
+    comparison = compared(**{side: 1.0})
+    assert watches.holds(settings, comparison)[0]
+    comparison[side] |= changes
+
+    found, why = watches.holds(settings, comparison)
+    assert not found and "at least" in why
+
+
 def test_without_a_rule_nothing_holds() -> None:
     for settings in (None, watches.Settings(**WATCH)):
         assert not watches.holds(settings, compared(validation=1.0, newest=1.0, feedback=1.0))[0]
@@ -352,15 +487,21 @@ def test_drift_is_told_when_it_comes_and_when_it_goes(
         said = {"version": 1, "rows": rows, "drifted": bool(names), "sentence": "what is other"}
         return lambda *_, **__: dict(said)
 
+    def looked(*names: str, newest: int = 30) -> None:
+        monkeypatch.setattr(drifts, "look", look(*names))
+        assert monitored.ask("POST", "/drift", json={"newest": newest}).status_code == 202
+        assert worker.work_once(monitored.service, "drift")
+
     monitored.watch(drift={"every_hours": 1.0, "newest": 30})
     for names in ((), ("amplitude",), ("amplitude",), ("amplitude", "high"), ("high",), (), ()):
-        monkeypatch.setattr(drifts, "look", look(*names))
-        assert monitored.ask("POST", "/drift").status_code == 202
-        assert worker.work_once(monitored.service, "drift")
+        looked(*names)
+        looked("wander", newest=6)  # which whoever asked has chosen
+        looked(newest=1000)
 
     told = [what for to, what in monitored.mails() if to == TO[0]]
     assert told == ["drift in amplitude", "drift in amplitude, high", "the drift is over"]
-    assert monitored.ask("GET").json()["drift"]["result"]["sentence"] == "what is other"
+    said = monitored.ask("GET").json()["drift"]["result"]
+    assert (said["sentence"], said["asked"]) == ("what is other", 30)
 
 
 def test_the_first_answers_become_the_reference_only_if_staff_say_so(
@@ -380,4 +521,9 @@ def test_the_first_answers_become_the_reference_only_if_staff_say_so(
     worker.work_once(monitored.service, "drift")
 
     assert asked == [9]
+
+    def gone(*_: Any) -> Any:
+        raise InputError("version 1: its file is gone: roll back")
+
+    monkeypatch.setattr(registry, "predictor", gone)  # which is not needed to take it back
     assert monitored.ask("DELETE", "/reference").status_code == 204

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from retrace.errors import InputError
-from retrace.service import registry, tables, trainings, triggers
+from retrace.service import registry, tables, tallies, trainings
 from retrace.service.problems import Problem
 from tests.desk import MODEL
 from tests.monitored import (
@@ -54,13 +54,33 @@ def test_wrong_answers_begin_one_training_and_as_many_more_another_one(
 
 def test_an_answer_that_was_set_right_again_is_not_wrong(monitored: Monitored) -> None:
     feedback(monitored, wrong=1)
+    assert called_wrong(monitored) == 1
     (row,) = monitored.rows(tables.Feedback)
-    with monitored.service.database.write() as session:
+    with monitored.service.database.write() as session:  # of a single beat: as a whole
         session.add(
-            tables.Feedback(prediction_id=row.prediction_id, segment=0, answered="N", label="N")
+            tables.Feedback(prediction_id=row.prediction_id, segment=None, answered="N", label="N")
         )
+    assert called_wrong(monitored) == 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"kind": "random"}, {"version": "0" * 12}, {"model": "another"}]
+)
+def test_wrong_answers_of_another_version_or_of_the_test_part_do_not_count(
+    monitored: Monitored, changes: dict[str, str]
+) -> None:
+    feedback(monitored, wrong=1)
+    with monitored.service.database.write() as session:
+        session.execute(update(tables.Prediction).values(**changes))
+
+    assert called_wrong(monitored) == 0
+
+
+def called_wrong(monitored: Monitored) -> int:
     with monitored.service.database.read() as session:
-        assert triggers.wrong(session, MODEL, row.created - timedelta(seconds=1)) == 0
+        version = registry.production(session, MODEL)
+        assert version
+        return tallies.wrong(session, version, tables.now() - timedelta(hours=1))
 
 
 def test_new_samples_count_only_if_a_training_may_learn_from_them(
@@ -78,6 +98,30 @@ def test_new_samples_count_only_if_a_training_may_learn_from_them(
     assert training[0][1].startswith("1000 newly labelled beats since ")
 
 
+def test_recordings_are_counted_again_only_when_one_came_or_went(
+    monitored: Monitored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def kept_out(person: str) -> bool:
+        looked.append(person)
+        return False
+
+    def counted() -> int:
+        with monitored.service.database.read() as session:
+            return tallies.samples(session, since, frozenset())
+
+    monkeypatch.setattr(tallies, "kept_out", kept_out)
+    since = tables.now() - timedelta(hours=1)
+    upload(monitored, 7)
+    assert [counted(), counted(), counted(), len(looked)] == [7, 7, 7, 1]
+    upload(monitored, 5)
+    assert counted() == 12
+    with monitored.service.database.write() as session:
+        session.delete(session.scalars(select(tables.Recording)).first())
+    assert counted() in (5, 7)
+
+
 def test_a_metric_below_the_limit_begins_one_training_until_there_is_something_new(
     monitored: Monitored, training: Any
 ) -> None:
@@ -86,15 +130,19 @@ def test_a_metric_below_the_limit_begins_one_training_until_there_is_something_n
     assert tick(monitored) == [], "too little to tell"
     monitored.evaluated(0.5)
     assert tick(monitored) == []
+    monitored.evaluated(0.1, newest=1)
+    assert tick(monitored) == [], "not those that the watch asks for"
     monitored.evaluated(0.4)
     assert len(tick(monitored)) == 1
     done(monitored)
     for _ in range(3):
         monitored.evaluated(0.3)
         assert tick(monitored) == [], "the same data would make the same model"
-    upload(monitored, 10, person=HELD)
+    upload(monitored, 5000, person=HELD)
     assert tick(monitored) == [], "nothing may be learned from those"
-    upload(monitored, 10)
+    upload(monitored, 499)
+    assert tick(monitored) == [], "too little to learn from"
+    upload(monitored, 1)
     assert len(tick(monitored)) == 1
     done(monitored)
     assert tick(monitored) == []

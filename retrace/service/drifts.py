@@ -108,16 +108,21 @@ def adopt(service: Service, model: str, *, first: int, progress: Progress) -> di
 
 def discard(service: Service, model: str) -> None:
     """Let the test part be the reference of the version in production again; Problem as `look`."""
-    version, _ = _in_production(service, model)
+    version = _version(service, model)
     (registry.path(service.settings, version.id) / ADOPTED).unlink(missing_ok=True)
 
 
 def _in_production(service: Service, model: str) -> tuple[Version, Predictor]:
+    version = _version(service, model)
+    return version, registry.predictor(service.settings, version)
+
+
+def _version(service: Service, model: str) -> Version:
     with service.database.read() as session:
         version = registry.production(session, model)
     if version is None:
         raise Problem(404, f"{model}: no version is in production: GET /registry lists the models")
-    return version, registry.predictor(service.settings, version)
+    return version
 
 
 def _reference(

@@ -21,6 +21,7 @@ from retrace.service.tables import Job
 
 EVERY = 10.0  # s
 SWEEP = 3600.0  # s
+AGAIN = 1.0  # h before what has failed is tried again
 LOG = logging.getLogger(__name__)
 _told: dict[str, str] = {}  # of each model, why it is not monitored
 
@@ -36,6 +37,7 @@ def tick(service: Service, now: datetime) -> list[str]:
     for model, settings in watched.items():
         try:
             found += [_queued(service, model, settings, plan, now) for plan in plans(settings)]
+            monitor.follow(service, model)
             triggers.follow(service, model)
             found.append(triggers.fire(service, model, settings))
             _told.pop(model, None)
@@ -57,10 +59,13 @@ def run(service: Service, stop: Event) -> None:
     pause, swept = 0.0, -math.inf
     while not stop.wait(pause):
         pause = EVERY
-        try:
-            if time.monotonic() - swept > SWEEP:
+        if time.monotonic() - swept > SWEEP:
+            swept = time.monotonic()
+            try:
                 trainings.sweep(service)
-                swept = time.monotonic()
+            except Exception as error:  # what cannot be removed holds nothing else up
+                LOG.warning("trainings are not swept: %s", type(error).__name__)
+        try:
             tick(service, tables.now())
             failing = False
         except Exception as error:  # of whatever kind: what is due stays due
@@ -85,24 +90,32 @@ def _queued(
     now: datetime,
 ) -> Job | None:
     """Queue one plan where it is due."""
-    kind, hours, newest = plan
-    since, database = now - timedelta(hours=hours), service.database
-    with database.read() as session:  # most of the time nothing is due, and nothing is locked
-        if _begun(session, kind, model, since):
+    kind, _, newest = plan
+    with (
+        service.database.read() as session
+    ):  # most of the time nothing is due, and nothing is locked
+        if _waits(session, model, plan, now):
             return None
-    with database.write() as session:
+    with service.database.write() as session:
         registry.alone(session, model)
         if watches.current(session, model) != settings:
             return None
-        if _begun(session, kind, model, since):  # by another worker
+        if _waits(session, model, plan, now):  # by another worker
             return None
         return monitor.submit(session, None, kind, model, newest, "scheduled")
 
 
-def _begun(session: Session, kind: str, model: str, since: datetime) -> bool:
-    """Whether one is open, or began since, whatever became of it."""
-    last = monitor.last_job(session, kind, model)
-    return last is not None and (last.state in jobs.OPEN or last.created > since)
+def _waits(session: Session, model: str, plan: tuple[str, float, int], now: datetime) -> bool:
+    """Whether the service's last one of a plan is open, or was done not long ago; one that came to
+    nothing is due again sooner. What somebody else asked for does not count."""
+    kind, hours, newest = plan
+    last = monitor.last_job(session, kind, model, newest)
+    if last is None or last.state in jobs.OPEN:
+        return last is not None
+    if last.state == "done":
+        return last.created > now - timedelta(hours=hours)
+    ended = last.finished or last.created
+    return ended > now - timedelta(hours=min(hours, AGAIN))
 
 
 def _said(model: str, why: str) -> bool:

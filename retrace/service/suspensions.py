@@ -28,22 +28,38 @@ def suspend(
     """Let a model give no answers, and tell whom its watch names.
 
     reason: without a full stop; it is what predict says. by: user id. ruled: a rule of the staff
-    did it, so that performance that is back ends it. Problem 409 where it is suspended already.
+    did it, so that performance that is back ends it. Whoever suspends by hand what a rule has
+    suspended takes that over: then only a hand ends it. Problem 409 where it is suspended already.
     """
     registry.alone(session, model)
-    if current(session, model) is not None:
+    found = current(session, model)
+    if found is not None and (ruled or not found.ruled):
         raise Problem(409, f"{model}: suspended already; GET /monitoring/{model} says why")
-    new = Suspension(model=model, reason=reason, by=by, ruled=ruled)
-    session.add(new)
+    if found is None:
+        found = Suspension(model=model)
+        session.add(found)
+    found.reason, found.by, found.ruled = reason, by, ruled
     session.flush()
-    audit.record(session, "model.suspended", by=by, subject=model[:64], id=new.id, ruled=ruled)
+    audit.record(session, "model.suspended", by=by, subject=model[:64], id=found.id, ruled=ruled)
     ends = "when performance is back, or when" if ruled else "when"
     text = (
         f"{model} gives no answers: {reason}.\n\nAll else goes on. "
         f"They come back {ends} staff or an admin release it."
     )
     watches.tell(session, settings, model, "suspended", text)
-    return new
+    return found
+
+
+def unruled(session: Session, settings: Settings, model: str) -> None:
+    """Tell where the staff take a limit away by which a model is suspended: nothing ends that."""
+    if (found := current(session, model)) is not None and found.ruled:
+        tell_that_it_stays(session, settings, model, "its limit was taken away")
+
+
+def tell_that_it_stays(session: Session, settings: Settings, model: str, why: str) -> None:
+    """Mail that a suspension by rule does not end by itself."""
+    text = f"{why}.\n\nStaff and admins release it with POST /monitoring/{model}/release."
+    watches.tell(session, settings, model, "stays suspended", text)
 
 
 def release(

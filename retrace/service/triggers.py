@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from retrace.errors import InputError
-from retrace.service import audit, monitor, registry, trainings, watches
+from retrace.service import audit, monitor, registry, trainings, verdicts, watches
 from retrace.service.problems import Problem
 from retrace.service.state import Service
-from retrace.service.tables import Feedback, Job, Prediction, Recording
+from retrace.service.tables import Job
 from retrace.service.tables_models import Evaluation, Version
-from retrace.service.truths import kept_out
-from retrace.signals.records import BEATS
+from retrace.service.tallies import samples, wrong
 
 LOG = logging.getLogger(__name__)
 KINDS = ("below", "wrong", "samples")
@@ -51,10 +49,11 @@ def counters(session: Session, model: str, settings: watches.Settings) -> dict[s
     if rule.below is not None:
         said["below"] = _below(session, model, settings, rule.below, production, last.get("below"))
     if rule.wrong is not None:
-        count = wrong(session, model, since["wrong"])
+        count = wrong(session, production, since["wrong"])
         said["wrong"] = _counted(count, rule.wrong, since["wrong"], "answers wrong by feedback")
     if rule.samples is not None:
-        count = samples(session, since["samples"], set(newest.data.get("recordings") or ()))
+        known = frozenset(newest.data.get("recordings") or ())
+        count = samples(session, since["samples"], known)
         said["samples"] = _counted(count, rule.samples, since["samples"], "newly labelled beats")
     return said
 
@@ -71,9 +70,10 @@ def fire(service: Service, model: str, settings: watches.Settings) -> Job | None
         if not _met(session, model, settings):
             return None
     asked = settings.retrain.training.model_copy(update={"model": model})
-    refused = None
+    form, refused = None, None
     try:
-        trainings.check(service.settings, asked)  # it may ask a trainer: outside of a transaction
+        # It may ask a trainer: outside of a transaction.
+        form = trainings.check(service.settings, asked)
     except (InputError, Problem) as error:
         if isinstance(error, Problem) and error.status == 503:
             raise
@@ -89,7 +89,7 @@ def fire(service: Service, model: str, settings: watches.Settings) -> Job | None
         if refused is None:
             try:
                 with session.begin_nested():
-                    job = trainings.submit(session, None, service.settings, asked, why)
+                    job = trainings.submit(session, None, service.settings, asked, why, form)
             except (InputError, Problem) as error:
                 refused = str(error)
         _keep(session, service, model, list(met), why, job, refused)
@@ -112,43 +112,6 @@ def follow(service: Service, model: str) -> None:
         watches.tell(session, service.settings, model, f"a training {job.state}", text.rstrip())
 
 
-def wrong(session: Session, model: str, since: datetime) -> int:
-    """How many answers of a model the latest feedback, given since, calls wrong."""
-    later = aliased(Feedback)
-    overruled = (
-        select(later.id)
-        .where(
-            later.prediction_id == Feedback.prediction_id,
-            later.segment.is_not_distinct_from(Feedback.segment),
-            later.id > Feedback.id,
-        )
-        .exists()
-    )
-    chosen = (
-        select(func.count())
-        .select_from(Feedback)
-        .join(Prediction, Prediction.id == Feedback.prediction_id)
-        .where(Prediction.model == model, Feedback.created > since, ~overruled)
-        .where(Feedback.label != Feedback.answered)
-    )
-    return session.scalar(chosen) or 0
-
-
-def samples(session: Session, since: datetime, known: set[str]) -> int:
-    """How many labelled beats came since that a training may learn from: of a known person, who is
-    not kept out of every training. known: ids of recordings that were learned from already."""
-    chosen = select(Recording.id, Recording.person, Recording.labels).where(
-        Recording.created > since, Recording.person.is_not(None)
-    )
-    return sum(
-        count
-        for row in session.execute(chosen)
-        if row.id not in known and not kept_out(row.person)
-        for symbol, count in (row.labels or {}).items()
-        if symbol in BEATS
-    )
-
-
 def _below(
     session: Session,
     model: str,
@@ -157,20 +120,20 @@ def _below(
     production: Version,
     last: Evaluation | None,
 ) -> Counter:
-    """A bad evaluation begins one training; the next one only where there is something new to learn
+    """A bad evaluation begins one training; the next one only where there is enough new to learn
     from, or the staff have set the watch anew. (A training on the same data makes the same model.)
     """
-    latest = next(iter(monitor.found(session, model, monitor.PERFORMANCE)), None)
+    latest = monitor.counted(session, model, monitor.PERFORMANCE, settings.newest)
     since = last.created if last else None
     if latest is None or latest.version_id != production.id:
         return Counter(None, limit, since, False, "the version in production was not evaluated yet")
-    value, words = monitor.verdict(settings, latest.result)
-    if value is None:
-        return Counter(None, limit, since, False, words)
+    found = verdicts.verdict(settings, latest.result)
+    if (value := found.value) is None:
+        return Counter(None, limit, since, False, found.words)
     low = value < limit
     met = low and (last is None or _new(session, model, settings, last, latest))
     relation = "below" if low else "not below"
-    return Counter(value, limit, since, met, f"{words}, {relation} {limit:g}")
+    return Counter(value, limit, since, met, f"{found.words}, {relation} {limit:g}")
 
 
 def _new(
@@ -180,12 +143,15 @@ def _new(
     last: Evaluation,
     latest: Evaluation,
 ) -> bool:
-    """Whether the latest evaluation is another cause than that of the last trigger."""
+    """Whether the latest evaluation is another cause than that of the last trigger: with as many
+    new beats as begin a training by themselves, else as many as a verdict needs."""
     watch = watches.row(session, model)
     if watch is not None and watch.created > last.created:
         return True
-    learns = settings.retrain is not None and settings.retrain.training.data != "recipe"
-    return learns and latest.created > last.created and samples(session, last.created, set()) > 0
+    rule = settings.retrain
+    if rule is None or rule.training.data == "recipe" or latest.created <= last.created:
+        return False
+    return samples(session, last.created, frozenset()) >= (rule.samples or settings.least)
 
 
 def _counted(count: int, limit: int, since: datetime, what: str) -> Counter:

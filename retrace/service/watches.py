@@ -24,6 +24,9 @@ from retrace.service.training import Asked
 
 LOG = logging.getLogger(__name__)
 SIDES = ("validation", "newest", "feedback")  # of a comparison; the test part is none of them
+# Of the newest data; of fewer, one person with a rare heart decides for all. Whose they are is left
+# to who uploads; the persons of a validation part are its recipe's (MIT-BIH's has four).
+PERSONS = 5
 Limit = Annotated[float, Field(ge=-1, le=1, strict=True, allow_inf_nan=False)]
 Score = Annotated[float, Field(gt=0, le=1, strict=True, allow_inf_nan=False)]
 Hours = Annotated[float, Field(ge=0.01, le=8760, strict=True, allow_inf_nan=False)]
@@ -110,8 +113,9 @@ class Settings(_Given):
     """What is watched; what is left out does not happen.
 
     metric: what is measured on the `newest` labelled recordings. least: so many segments a verdict
-    needs. every_hours: between two evaluations. suspend_below: the model gives no answers while the
-    metric is below it. mail: who is told, else those of RETRACE_ALERT_MAIL; a log has it too.
+    needs, beside PERSONS persons. every_hours: between two evaluations. suspend_below: the model
+    gives no answers while the metric is below it. mail: who is told, else those of
+    RETRACE_ALERT_MAIL; a log has it too.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": EXAMPLE})
@@ -130,18 +134,29 @@ def holds(settings: Settings | None, comparison: dict[str, Any] | None) -> tuple
     """Whether the staff's rule promotes a candidate, and why or why not, in one sentence.
 
     comparison: of `compared.candidate`. It holds where on each side that the rule names there is a
-    difference, candidate minus production, which is at least what the rule asks. The test part is
-    no side.
+    difference, candidate minus production, which is at least what the rule asks; on "newest" of
+    PERSONS, and on "feedback" of `least` segments. The test part is no side.
     """
     rule = settings.promote if settings else None
-    if rule is None:
+    if settings is None or rule is None:
         return False, "The staff have set no rule by which a candidate is promoted."
     said = []
     for side, asked in rule.at_least.model_dump(exclude_none=True).items():
-        found = ((comparison or {}).get(side) or {}).get("scores") or {}
-        difference = (found.get(rule.metric) or {}).get("difference")
+        found = (comparison or {}).get(side) or {}
+        difference = ((found.get("scores") or {}).get(rule.metric) or {}).get("difference")
         if difference is None or not math.isfinite(difference):
             return False, f"No promotion by rule: {rule.metric} on {side} could not be compared."
+        persons, segments = found.get("persons") or 0, found.get("segments") or 0
+        if side == "newest" and persons < PERSONS:
+            return False, (
+                f"No promotion by rule: {side} is of {persons} known persons, and at least "
+                f"{PERSONS} are needed."
+            )
+        if side == "feedback" and segments < settings.least:
+            return False, (
+                f"No promotion by rule: {side} is on {segments} segments, and the staff ask for at "
+                f"least {settings.least}."
+            )
         if difference < asked:
             return False, (
                 f"No promotion by rule: {rule.metric} on {side} differs by {difference:+.4f}, the "

@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from retrace.service import audit, jobs
+from retrace.service import audit, jobs, monitor
 from retrace.service.access import Member, Principal
 from retrace.service.problems import Problem, errors
 from retrace.service.routes import answers
@@ -55,8 +55,8 @@ def listed(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[str | None, Query(pattern=ID, description="older than this job")] = None,
 ) -> list[Shown]:
-    """Your jobs, the newest first. Staff see the jobs of all recordings, data scientists and admins
-    those that the service began itself."""
+    """Your jobs, the newest first. All see evaluations and looks for drift, staff the jobs of all
+    recordings, data scientists and admins the trainings that the service began itself."""
     chosen = select(Job).where(_seen_by(who)).order_by(Job.id.desc()).limit(limit)
     if state:
         chosen = chosen.where(Job.state == state)
@@ -107,11 +107,11 @@ def result(service: Running, who: Member, id: Id) -> Response:
     "/{id}", status_code=204, summary="Cancel a job", responses=errors(401, 403, 404, 409, 422)
 )
 def cancelled(service: Running, who: Member, id: Id) -> None:
-    """End a job of yours that waits or runs; nothing of it is kept. Data scientists and admins end
-    those that the service began itself, too. 409 where it has ended."""
+    """End a job of yours that waits or runs; nothing of it is kept. Of those that the service began
+    itself data scientists end trainings, staff the rest, and admins all. 409 where it has ended."""
     with service.database.write() as session:
         job = _found(session, who, id, lock=True)
-        if job.user_id not in (who.user_id, None):
+        if not _ends(who, job):
             raise Problem(403, f"job {id}: not yours; whoever asked for it can cancel it")
         if job.state not in jobs.OPEN:
             raise Problem(409, f"job {id}: {job.state}; only one that waits or runs is cancelled")
@@ -122,7 +122,14 @@ def cancelled(service: Running, who: Member, id: Id) -> None:
 def _seen_by(who: Principal) -> Any:
     mine = Job.user_id == who.user_id
     others = Job.kind == "recording" if who.role == "staff" else Job.user_id.is_(None)
-    return or_(mine, others)
+    return or_(mine, others, Job.kind.in_(monitor.KINDS))
+
+
+def _ends(who: Principal, job: Job) -> bool:
+    """Whether they may: of the service's own, monitoring is the staff's."""
+    if job.user_id is not None:
+        return job.user_id == who.user_id
+    return who.role == "admin" or (who.role == "staff") == (job.kind in monitor.KINDS)
 
 
 def _found(session: Session, who: Principal, id: str, *, lock: bool = False) -> Job:

@@ -3,12 +3,19 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from retrace.service import watches
-from retrace.service.tables_models import Evaluation, Suspension, Watch
+from retrace.service.access import Principal
+from retrace.service.problems import Problem
+from retrace.service.state import Service
+from retrace.service.tables_models import Evaluation, Suspension, Version, Watch
 
+Name = Annotated[str, Path(max_length=100, pattern=r"^[^\x00]+$", examples=["mitdb_ds1_ds2"])]
 Kind = Literal["performance", "drift", "trigger"]
 
 SOME_ID = "0199f1d6a3c04b8f3a52c1d9e0f7a6b5"
@@ -35,6 +42,7 @@ FOUND: JsonDict = {
             "subgroups": SUBGROUPS,
         },
         "why": "scheduled",
+        "asked": 20,
     },
 }
 SUSPENDED: JsonDict = {
@@ -57,8 +65,8 @@ COUNTER: JsonDict = {
 
 
 class Watched(BaseModel):
-    """What the staff have set. by: the id of who did, null where that account is gone. ended: null
-    while it is in force."""
+    """What the staff have set; its addresses are shown to staff and admins alone. by: the id of who
+    did, null where that account is gone. ended: null while it is in force."""
 
     model_config = ConfigDict(json_schema_extra={"example": WATCH})
     id: str
@@ -70,7 +78,8 @@ class Watched(BaseModel):
 
 class Found(BaseModel):
     """An evaluation ("performance"), a look for drift, or a training that began by itself
-    ("trigger"). version: of which model. result: all that was found."""
+    ("trigger"). version: of which model. result: all that was found; in it why, and of how many
+    recordings it was asked."""
 
     model_config = ConfigDict(json_schema_extra={"example": FOUND})
     id: str
@@ -108,7 +117,9 @@ class Counter(BaseModel):
 
 
 class Monitored(BaseModel):
-    """All of it at one look. verdict: what the latest evaluation says of the watched metric."""
+    """All of it at one look. performance, drift: the latest; where the model is watched, of as many
+    recordings as the watch says. verdict: what that evaluation says of the watched metric. failing:
+    of each kind of scheduled job, what became of the last one where it was not done."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -120,6 +131,7 @@ class Monitored(BaseModel):
                 "verdict": "f1_macro on the newest labelled data is 0.580 [0.490, 0.660]",
                 "drift": None,
                 "triggers": {"wrong": COUNTER},
+                "failing": {"drift": "failed: the file of version 2 is gone: roll back"},
             }
         }
     )
@@ -130,6 +142,7 @@ class Monitored(BaseModel):
     verdict: str | None
     drift: Found | None
     triggers: dict[str, Counter]
+    failing: dict[str, str]
 
 
 class Newest(BaseModel):
@@ -182,14 +195,23 @@ def found_shown(row: Evaluation, number: int) -> Found:
     return Found(id=row.id, kind=kind, version=number, created=row.created, result=row.result)
 
 
-def watched_shown(row: Watch) -> Watched:
-    """As it is answered."""
-    return Watched(
-        id=row.id, settings=row.settings, by=row.user_id, since=row.created, ended=row.ended
-    )
+def watched_shown(row: Watch, who: Principal) -> Watched:
+    """As it is answered to `who`."""
+    settings = dict(row.settings)
+    if who.role not in ("staff", "admin"):
+        settings.pop("mail", None)
+    return Watched(id=row.id, settings=settings, by=row.user_id, since=row.created, ended=row.ended)
 
 
 def suspended_shown(row: Suspension) -> Suspended:
     """As it is answered."""
     names = Suspended.model_fields.keys() - {"since"}
     return Suspended(since=row.created, **{name: getattr(row, name) for name in names})
+
+
+def known(service: Service, session: Session, model: str) -> None:
+    """Problem 404 for what is neither served nor in the registry."""
+    chosen = select(Version.id).where(Version.model == model).limit(1)
+    served = any(one.name == model for one in service.models)
+    if not served and session.scalar(chosen) is None:
+        raise Problem(404, f"model {model!r}: there is none; GET /registry lists the models")

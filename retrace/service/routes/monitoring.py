@@ -1,8 +1,9 @@
 """Monitoring: what the staff watch of a model, what was found, and its suspension."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Query
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,10 +16,12 @@ from retrace.service import (
     suspensions,
     trainings,
     triggers,
+    verdicts,
     watches,
 )
-from retrace.service.access import Allowed, Member, Principal, Staff
+from retrace.service.access import Member, Principal, Staff
 from retrace.service.problems import Problem, errors
+from retrace.service.routes import suspending
 from retrace.service.routes.monitored import (
     BySubgroup,
     Counter,
@@ -26,22 +29,21 @@ from retrace.service.routes.monitored import (
     Found,
     Kind,
     Monitored,
+    Name,
     Newest,
-    Reason,
     Started,
-    Suspended,
     Watched,
     found_shown,
+    known,
     suspended_shown,
     watched_shown,
 )
 from retrace.service.state import Running, Service
 from retrace.service.tables import ID
-from retrace.service.tables_models import Suspension, Version
+from retrace.service.tables_models import Evaluation, Version
 
 router = APIRouter(prefix="/monitoring/{model}", tags=["monitoring"])
-StaffOrAdmin = Annotated[Principal, Depends(Allowed("staff", "admin"))]
-Name = Annotated[str, Path(max_length=100, pattern=r"^[^\x00]+$", examples=["mitdb_ds1_ds2"])]
+router.include_router(suspending.router)
 
 
 @router.get("", summary="How a model does", responses=errors(401, 403, 404, 422))
@@ -49,23 +51,24 @@ def shown(service: Running, who: Member, model: Name) -> Monitored:
     """What the staff watch, the latest evaluation and look for drift, whether the model is
     suspended and why, and how near each trigger is."""
     with service.database.read() as session:
-        _known(service, session, model)
+        known(service, session, model)
         watch, suspended = watches.row(session, model), suspensions.current(session, model)
         settings = watches.current(session, model)
-        performance, drift = (
-            next(iter(_found(session, model, kind)), None)
-            for kind in (monitor.PERFORMANCE, monitor.DRIFT)
-        )
+        plan = settings.drift if settings else None
+        performance = _latest(session, model, monitor.PERFORMANCE, settings)
+        drift = _latest(session, model, monitor.DRIFT, plan)
         counters = triggers.counters(session, model, settings) if settings else {}
-    verdict = monitor.verdict(settings, performance.result)[1] if settings and performance else None
+        failing = monitor.failing(session, model)
+    judged = settings and performance and verdicts.verdict(settings, performance.result)
     return Monitored(
         model=model,
-        watch=watched_shown(watch) if watch else None,
+        watch=watched_shown(watch, who) if watch else None,
         suspension=suspended_shown(suspended) if suspended else None,
         performance=performance,
-        verdict=verdict,
+        verdict=judged.words if judged else None,
         drift=drift,
         triggers={kind: Counter.model_validate(one) for kind, one in counters.items()},
+        failing=failing,
     )
 
 
@@ -75,19 +78,24 @@ def shown(service: Running, who: Member, model: Name) -> Monitored:
 def history(service: Running, who: Member, model: Name) -> list[Watched]:
     """The watch in force and those before it, the newest first."""
     with service.database.read() as session:
-        _known(service, session, model)
-        return [watched_shown(row) for row in watches.kept(session, model)]
+        known(service, session, model)
+        return [watched_shown(row, who) for row in watches.kept(session, model)]
 
 
 @router.put("/watch", summary="Watch a model", responses=errors(401, 403, 404, 409, 422, 503))
 def put(service: Running, who: Staff, model: Name, settings: watches.Settings) -> Watched:
     """Staff only. Takes the place of the watch that the model had, which is kept as history.
-    Nothing has a default: what is left out does not happen. 503 where a training is named and
-    nobody can train at present."""
+    Nothing has a default: what is left out does not happen; without suspend_below a suspension by
+    rule stays until somebody releases it. 503 where a training is named and nobody can train at
+    present."""
     with service.database.read() as session:
-        _known(service, session, model)
+        known(service, session, model)
     _check(service, model, settings)
-    return watched_shown(watches.put(service.database, model, settings, by=who.user_id))
+    new = watches.put(service.database, model, settings, by=who.user_id)
+    if settings.suspend_below is None:
+        with service.database.write() as session:
+            suspensions.unruled(session, service.settings, model)
+    return watched_shown(new, who)
 
 
 @router.delete(
@@ -101,6 +109,7 @@ def end(service: Running, who: Staff, model: Name) -> None:
     suspension that is in force stays until somebody releases it; a training under way goes on, and
     is not promoted."""
     with service.database.write() as session:
+        suspensions.unruled(session, service.settings, model)  # to whom the watch still names
         watches.end(session, model, by=who.user_id)
         monitor.end(session, model)
 
@@ -118,7 +127,7 @@ def evaluations(
 ) -> list[Found]:
     """Evaluations, looks for drift and trainings that began by themselves, the newest first."""
     with service.database.read() as session:
-        _known(service, session, model)
+        known(service, session, model)
         return _found(session, model, kind, limit=limit, before=before)
 
 
@@ -126,8 +135,9 @@ def evaluations(
 def subgroups(service: Running, who: Member, model: Name) -> BySubgroup:
     """Of the latest evaluation, with how many persons and segments each group has."""
     with service.database.read() as session:
-        _known(service, session, model)
-        latest = next(iter(monitor.found(session, model, monitor.PERFORMANCE)), None)
+        known(service, session, model)
+        settings = watches.current(session, model)
+        latest = _latest(session, model, monitor.PERFORMANCE, settings)
     result = latest.result if latest else {}
     test, newest = ((result.get(part) or {}).get("subgroups") for part in ("test", "newest"))
     return BySubgroup(evaluation=latest.id if latest else None, test=test, newest=newest)
@@ -137,11 +147,13 @@ def subgroups(service: Running, who: Member, model: Name) -> BySubgroup:
     "/evaluate",
     status_code=202,
     summary="Evaluate a model now",
-    responses=errors(401, 403, 404, 422, 429),
+    responses=errors(401, 403, 404, 409, 422, 429),
 )
 def evaluate(service: Running, who: Member, model: Name, given: Newest | None = None) -> Started:
-    """As a job: on the test part, the newest labelled recordings and the feedback. What it finds
-    counts as that of a scheduled evaluation does: it may suspend the model, or release it."""
+    """As a job: on the test part, the newest labelled recordings and the feedback. A request
+    without a body asks for as many as the watch says, and counts as a scheduled one does: it may
+    suspend the model, or release it. Of another number it is kept and shown, and has no
+    consequence. 409 while another one that was asked for is under way."""
     return _started(service, who, model, monitor.EVALUATION, given)
 
 
@@ -149,11 +161,12 @@ def evaluate(service: Running, who: Member, model: Name, given: Newest | None = 
     "/drift",
     status_code=202,
     summary="Look for drift now",
-    responses=errors(401, 403, 404, 422, 429),
+    responses=errors(401, 403, 404, 409, 422, 429),
 )
 def drift(service: Running, who: Member, model: Name, given: Newest | None = None) -> Started:
     """As a job: compares the newest recordings that were answered with the reference, as the test
-    part of the model's own run."""
+    part of the model's own run. Of another number than the watch says it is shown and not told by
+    mail. 409 while another one that was asked for is under way."""
     return _started(service, who, model, monitor.DRIFT, given)
 
 
@@ -168,7 +181,7 @@ def reference(service: Running, who: Staff, model: Name, given: First) -> Starte
     version in production answered here, in place of its test part. Whoever asks for it holds that
     nothing had drifted until then."""
     with service.database.write() as session:
-        _known(service, session, model)
+        known(service, session, model)
         registry.alone(session, model)
         if monitor.open_job(session, monitor.DRIFT, model):
             raise Problem(409, f"{model}: a look for drift is under way: ask again behind it")
@@ -192,52 +205,11 @@ def no_reference(service: Running, who: Staff, model: Name) -> None:
         audit.record(session, "reference.discard", by=who.user_id, subject=model[:64])
 
 
-@router.get("/suspensions", summary="Times without answers", responses=errors(401, 403, 404, 422))
-def suspended(
-    service: Running,
-    who: Member,
-    model: Name,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[Suspended]:
-    """The suspensions of a model, the newest first."""
-    chosen = select(Suspension).where(Suspension.model == model)
-    with service.database.read() as session:
-        _known(service, session, model)
-        rows = session.scalars(chosen.order_by(Suspension.id.desc()).limit(limit))
-        return [suspended_shown(row) for row in rows]
-
-
-@router.post("/suspend", summary="Suspend a model", responses=errors(401, 403, 404, 409, 422))
-def suspend(service: Running, who: StaffOrAdmin, model: Name, given: Reason) -> Suspended:
-    """Staff and admins. Within seconds predict answers 503 with the reason; all else goes on.
-    Performance does not end it: POST release does."""
-    with service.database.write() as session:
-        _known(service, session, model)
-        settings = service.settings
-        row = suspensions.suspend(session, settings, model, given.reason, by=who.user_id)
-    service.follower.changed()
-    return suspended_shown(row)
-
-
-@router.post(
-    "/release", summary="Let a model answer again", responses=errors(401, 403, 404, 409, 422)
-)
-def release(service: Running, who: StaffOrAdmin, model: Name, given: Reason) -> Suspended:
-    """Staff and admins. Where the staff's rule still holds, the next evaluation suspends the model
-    again: change the watch, too."""
-    with service.database.write() as session:
-        _known(service, session, model)
-        settings = service.settings
-        row = suspensions.release(session, settings, model, given.reason, by=who.user_id)
-    service.follower.changed()
-    return suspended_shown(row)
-
-
 def _started(
     service: Service, who: Principal, model: str, kind: str, given: Newest | None
 ) -> Started:
     with service.database.write() as session:
-        _known(service, session, model)
+        known(service, session, model)
         newest = given.newest if given else None
         settings = watches.current(session, model)
         if newest is None and settings is not None:
@@ -252,22 +224,20 @@ def _started(
         return Started(job=job.id)
 
 
-def _known(service: Service, session: Session, model: str) -> None:
-    """Problem 404 for what is neither served nor in the registry."""
-    chosen = select(Version.id).where(Version.model == model).limit(1)
-    served = any(one.name == model for one in service.models)
-    if not served and session.scalar(chosen) is None:
-        raise Problem(404, f"model {model!r}: there is none; GET /registry lists the models")
-
-
 def _check(service: Service, model: str, settings: watches.Settings) -> None:
     """Refuse a metric that the model's classes do not have, and a training that cannot be."""
     card = next((one.card for one in service.models if one.name == model), None)
+    if card is None:  # of what cannot answer at present
+        with service.database.read() as session:
+            version = registry.production(session, model)
+        if version is None:
+            raise InputError(f"{model}: no version is in production: promote one, then watch it")
+        card = registry.predictor(service.settings, version).card
     promote = settings.promote.metric if settings.promote else settings.metric
-    known = watches.metrics(card.classes) if card else []
+    names = watches.metrics(card.classes)
     for name in (settings.metric, promote):
-        if known and name not in known:
-            raise InputError(f"metric {name}: not known of {model}; it has {', '.join(known)}")
+        if name not in names:
+            raise InputError(f"metric {name}: not known of {model}; it has {', '.join(names)}")
     if settings.retrain is not None:
         asked = settings.retrain.training
         if asked.model not in (None, model):
@@ -275,8 +245,21 @@ def _check(service: Service, model: str, settings: watches.Settings) -> None:
         trainings.check(service.settings, asked.model_copy(update={"model": model}))
 
 
+def _latest(
+    session: Session, model: str, kind: str, plan: watches.Settings | watches.Drift | None
+) -> Found | None:
+    """What counts, or where nothing is planned, the latest of all."""
+    if plan is None:
+        return next(iter(_found(session, model, kind)), None)
+    row = monitor.counted(session, model, kind, plan.newest)
+    return _shown(session, [row])[0] if row else None
+
+
 def _found(session: Session, model: str, kind: str | None, **options: Any) -> list[Found]:
-    rows = monitor.found(session, model, kind, **options)
+    return _shown(session, monitor.found(session, model, kind, **options))
+
+
+def _shown(session: Session, rows: Sequence[Evaluation]) -> list[Found]:
     ids = {row.version_id for row in rows}
     chosen = select(Version.id, Version.number).where(Version.id.in_(ids))
     numbers = {row.id: row.number for row in session.execute(chosen)}
