@@ -11,7 +11,7 @@ from pydantic.config import JsonDict
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from retrace.service import audit, jobs, monitor
+from retrace.service import audit, jobs, monitor, trainings
 from retrace.service.access import Member, Principal
 from retrace.service.problems import Problem, errors
 from retrace.service.routes import answers
@@ -108,7 +108,8 @@ def result(service: Running, who: Member, id: Id) -> Response:
 )
 def cancelled(service: Running, who: Member, id: Id) -> None:
     """End a job of yours that waits or runs; nothing of it is kept. Of those that the service began
-    itself data scientists end trainings, staff the rest, and admins all. 409 where it has ended."""
+    itself data scientists end trainings, staff the rest, and admins all; they also end anybody's
+    training, for one runs at a time. 409 where it has ended."""
     with service.database.write() as session:
         job = _found(session, who, id, lock=True)
         if not _ends(who, job):
@@ -122,13 +123,15 @@ def cancelled(service: Running, who: Member, id: Id) -> None:
 def _seen_by(who: Principal) -> Any:
     mine = Job.user_id == who.user_id
     others = Job.kind == "recording" if who.role == "staff" else Job.user_id.is_(None)
-    return or_(mine, others, Job.kind.in_(monitor.KINDS))
+    kinds = (*monitor.KINDS, trainings.KIND) if who.role == "admin" else monitor.KINDS
+    return or_(mine, others, Job.kind.in_(kinds))
 
 
 def _ends(who: Principal, job: Job) -> bool:
     """Whether they may: of the service's own, monitoring is the staff's."""
     if job.user_id is not None:
-        return job.user_id == who.user_id
+        trains = who.role == "admin" and job.kind == trainings.KIND
+        return trains or job.user_id == who.user_id
     return who.role == "admin" or (who.role == "staff") == (job.kind in monitor.KINDS)
 
 
