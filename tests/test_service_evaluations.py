@@ -394,3 +394,15 @@ def test_models_of_other_classes_and_the_first_one_are_not_compared(
     found = compared.candidate(clinic.service, "new", other, dict(SPLIT), tmp_path, PARAMS)
     assert found["against"] is None
     assert "no version of new is in production" in found["validation"]["missing"]
+
+
+def test_a_comparison_is_told_in_a_sentence() -> None:
+    scores = {"f1_macro": {"candidate": 0.33, "production": 0.898, "p": 0.0002}}
+    alone = {"f1_macro": {"candidate": 0.5, "production": 0.4, "p": None}}
+    comparison = {"against": 1, "validation": {"scores": scores}, "newest": {"scores": alone}}
+
+    assert compared.words({"against": None, "validation": {"missing": "none"}}) == ""
+    assert compared.words(comparison | {"feedback": {"missing": "nothing"}}) == (
+        "on validation f1_macro 0.330 against 0.898 of version 1 (p = 0.0002); "
+        "on newest f1_macro 0.500 against 0.400 of version 1 (no p of so few persons)"
+    )

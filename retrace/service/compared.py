@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from retrace.service.state import Service
 
 NEWEST = 100  # labelled recordings that both answer
+TOLD = "f1_macro"  # of what a comparison says in words
 
 Side = Callable[[Predictor, str], Labelled]  # what a model answers there; "candidate", "production"
 
@@ -93,6 +94,18 @@ def candidate(
     for side in ("newest", "feedback"):
         found[side] = paired(asked[side, "candidate"], asked[side, "production"])
     return found
+
+
+def words(comparison: dict[str, Any] | None) -> str:
+    """What a comparison says, in a sentence; "" where nothing could be compared."""
+    said = []
+    comparison = comparison or {}
+    for side in ("validation", "newest", "feedback"):
+        if found := comparison.get(side, {}).get("scores", {}).get(TOLD):
+            p = "no p of so few persons" if found["p"] is None else f"p = {found['p']:.2g}"
+            values = f"{found['candidate']:.3f} against {found['production']:.3f}"
+            said.append(f"on {side} {TOLD} {values} of version {comparison['against']} ({p})")
+    return "; ".join(said)
 
 
 def paired(

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import PlainTextResponse
 
 from retrace.errors import InputError
-from retrace.service import registry
+from retrace.service import compared, registry
 from retrace.service import registry_files as files
 from retrace.service import registry_rows as rows
 from retrace.service.access import Admin, Member, Scientist
@@ -166,7 +166,8 @@ def promote(service: Running, who: Scientist, model: Name, wanted: Wanted) -> Ch
         )
         chosen = registry.version(session, model, number)
     service.follower.changed()
-    return Chosen(**promoted(made, chosen), skipped=skipped)
+    said = compared.words(chosen.comparison)
+    return Chosen(**promoted(made, chosen), compared=said, skipped=skipped)
 
 
 @router.post(

@@ -129,11 +129,19 @@ class Promoted(BaseModel):
 
 
 class Chosen(Promoted):
-    """The same; skipped: versions that were not asked which is the best, and why."""
+    """The same; compared: how it did against the version that was in production when it was made,
+    "" where that is not known. skipped: versions that were not asked which is the best, and why."""
 
     model_config = ConfigDict(
-        json_schema_extra={"example": PROMOTION | {"skipped": {"1": "its file is gone"}}}
+        json_schema_extra={
+            "example": PROMOTION
+            | {
+                "compared": "on validation f1_macro 0.360 against 0.340 of version 1 (p = 0.03)",
+                "skipped": {"1": "its file is gone"},
+            }
+        }
     )
+    compared: str = ""
     skipped: dict[str, str] = {}
 
 
