@@ -32,7 +32,8 @@ mlflow: setup ## a local server of MLflow's, which keeps its runs below runs/mlf
 
 test: setup-dev ## run every test
 	-@.venv/bin/dvc pull --quiet # tests ask the published models
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	    --no-loadscope-reorder $(ARGS)
 
 lint: setup-dev ## check style, types and the pre-commit hooks
 	.venv/bin/ruff check

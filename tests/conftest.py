@@ -24,6 +24,30 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
+# Files of minutes are begun first: begun last, each would leave the other workers idle at the end.
+LONGEST = (
+    "cachet_run",
+    "pipeline",
+    "sweep",
+    "runs",
+    "service_faults",
+    "service_trainings",
+    "resume",
+    "devices",
+    "service_schema",
+    "cluster",
+    "workers",
+    "trackers",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest first (xdist deals them in this order: see the Makefile)."""
+    last = len(LONGEST)
+    place = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, last))
+
+
 @pytest.fixture
 def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
     """A server of published files, with a cache of its own for what is fetched."""

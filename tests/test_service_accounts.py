@@ -29,7 +29,7 @@ def test_a_new_account_logs_in_and_sees_itself_alone(client: TestClient, service
         "active": True,
     }
     assert client.get("/users", headers=mine).status_code == 403
-    assert actions(service) == ["account.register", "login"]
+    assert actions(service)[-2:] == ["account.register", "login"]
     assert rows(service, User)[0].password.startswith("$argon2id$")
 
 

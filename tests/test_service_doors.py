@@ -11,6 +11,7 @@ from tests.serving import PASSWORD, Person, accounts_of, in_process, service_set
 ID = "0" * 32  # of nothing that is there
 FILE: Any = {"files": {"files": ("a.csv", b"MLII\n0\n")}, "data": {"fs": "360"}}
 SEGMENTS: Any = {"files": {"files": ("a.npy", b"x")}, "data": {"domain": "{}"}}
+WATCH = {"metric": "f1_macro", "newest": 20, "least": 500}
 LEADS = {"fs": 360, "leads": {"MLII": [0.1, 0.2]}}
 
 PUBLIC = {
@@ -65,7 +66,31 @@ DOORS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "GET /feedback": (("staff", "scientist"), {}),
     "POST /recordings/labelled": (("staff", "scientist"), FILE),
     "POST /trainings": (("scientist", "admin"), {"json": {"recipe": "nothing_like_it"}}),
+    "GET /trainings": (("scientist", "admin"), {}),
     "GET /trainings/{id}": (("scientist", "admin"), {}),
+    "GET /registry": (MEMBERS, {}),
+    "GET /registry/{model}": (MEMBERS, {}),
+    "GET /registry/{model}/metrics": (MEMBERS, {}),
+    "GET /registry/{model}/versions/{number}": (MEMBERS, {}),
+    "GET /registry/{model}/versions/{number}/params": (MEMBERS, {}),
+    "GET /registry/{model}/versions/{number}/lock": (MEMBERS, {}),
+    "POST /registry/{model}/promote": (("scientist", "admin"), {"json": {"version": 9}}),
+    "POST /registry/{model}/rollback": (("scientist", "admin"), {}),
+    "DELETE /registry/{model}/versions/{number}": (("admin",), {}),
+    "GET /monitoring/{model}": (MEMBERS, {}),
+    "GET /monitoring/{model}/watch": (MEMBERS, {}),
+    "PUT /monitoring/{model}/watch": (("staff",), {"json": WATCH}),
+    "DELETE /monitoring/{model}/watch": (("staff",), {}),
+    "GET /monitoring/{model}/evaluations": (MEMBERS, {}),
+    "GET /monitoring/{model}/subgroups": (MEMBERS, {}),
+    "GET /monitoring/{model}/suspensions": (MEMBERS, {}),
+    "POST /monitoring/{model}/evaluate": (MEMBERS, {"json": {"newest": 1}}),
+    "POST /monitoring/{model}/drift": (MEMBERS, {"json": {"newest": 1}}),
+    "POST /monitoring/{model}/reference": (("staff",), {"json": {"newest": 9}}),
+    "DELETE /monitoring/{model}/reference": (("staff",), {}),
+    "POST /monitoring/{model}/suspend": (("staff", "admin"), {"json": {"reason": "test"}}),
+    "POST /monitoring/{model}/release": (("staff", "admin"), {"json": {"reason": "test"}}),
+    "GET /logs": (("admin",), {}),
 }
 ENDS = {"POST /auth/logout", "DELETE /users/me"}  # whoever goes through is not there any more
 
@@ -99,7 +124,8 @@ def test_a_door_lets_in_whom_it_should(
 ) -> None:
     client, people = served
     method, path = door.split()
-    path = path.format_map({"id": ID, "recording_id": ID, "person": "p", "name": "x", "class": "V"})
+    places = {"id": ID, "recording_id": ID, "person": "p", "name": "x", "class": "V"}
+    path = path.format_map(places | {"model": "nothing_like_it", "number": 1})
     allowed, given = DOORS[door]
 
     for headers in ({}, {"Authorization": "Bearer x"}, {"X-API-Key": "rk_x"}):
