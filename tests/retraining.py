@@ -3,19 +3,20 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import wfdb
 from starlette.testclient import TestClient
 
-from retrace.service import worker
+from retrace.service import remote_training, worker, worktree
 from tests.heartbeats import MITBIH
 from tests.linear_model import write_model
 from tests.scratch import SMALL, change_params, commit_all, copy_repository
-from tests.serving import Person
+from tests.serving import Person, accounts_of, in_process, service_settings
 
 FOREST = {
     "dataset.name": "synthetic",
@@ -34,6 +35,34 @@ def small_repository(folder: Path) -> Path:
     change_params(folder, SMALL | FOREST)
     commit_all(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_repository(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where trainings are kept, and with them DVC's cache."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, root: Path) -> Any:
+    return service_settings(tmp_path, root=root, models="")
+
+
+@pytest.fixture(scope="module")
+def client(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    folder = tmp_path_factory.mktemp("client")
+    with in_process(service_settings(folder, root=root, models="")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def people(client: TestClient) -> dict[str, Person]:
+    return accounts_of(client)
 
 
 def trained(client: TestClient, who: Person, **asked: Any) -> dict[str, Any]:
@@ -71,6 +100,15 @@ class Work:
         if self.error:
             raise self.error
         return made(settings.home / "trainings" / f"{name}.out", text)
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    work = Work()
+    monkeypatch.setattr(worktree, "train", work)
+    monkeypatch.setattr(remote_training, "LOOK", 0.02)
+    monkeypatch.setattr(remote_training, "OUTAGE", 2.0)
+    return work
 
 
 def made(out: Path, text: str = "seed: 1") -> dict[str, Any]:

@@ -41,7 +41,6 @@ from tests.monitored import (
 )
 
 __all__ = ["monitored", "opened", "training"]
-# What staff set.
 
 
 def test_staff_set_a_watch_and_nobody_else_does(monitored: Monitored) -> None:

@@ -31,36 +31,13 @@ from retrace.service.trainer_queue import Ordered, State, Trainer
 from retrace.service.training import Asked
 from retrace.service.truths import kept_out
 from tests.predictors import thread
-from tests.retraining import ID, Work, small_repository, trained
+from tests.retraining import ID, Work, home, root, settings, trained, work
 from tests.serving import accounts_of, free_port, in_process, service_settings
 from tests.sources import ROOT
 
+__all__ = ["home", "root", "settings", "work"]  # fixtures
+
 MITDB = Path(os.environ.get("RETRACE_MIRROR", "")) / "physionet.org/files/mitdb/1.0.0"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_repository(tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where trainings are kept, and with them DVC's cache."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture
-def settings(tmp_path: Path, root: Path) -> Any:
-    return service_settings(tmp_path, root=root, models="")
-
-
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    work = Work()
-    monkeypatch.setattr(worktree, "train", work)
-    monkeypatch.setattr(remote_training, "LOOK", 0.02)
-    monkeypatch.setattr(remote_training, "OUTAGE", 2.0)
-    return work
 
 
 class Gateway:

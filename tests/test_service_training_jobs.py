@@ -16,45 +16,19 @@ from retrace.service import (
     jobs,
     recordings,
     registry,
-    remote_training,
     trainings,
     watches,
     worker,
-    worktree,
 )
 from retrace.service.tables import Job, Recording
 from retrace.service.tables_models import Version
 from retrace.service.training import Asked
 from retrace.service.truths import kept_out
 from tests.registered import train
-from tests.retraining import ID, KEPT, Work, files, made, small_repository, upload
-from tests.serving import Person, accounts_of, in_process, service_settings
+from tests.retraining import ID, KEPT, Work, client, files, made, people, root, upload, work
+from tests.serving import Person
 
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_repository(tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture(scope="module")
-def client(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    folder = tmp_path_factory.mktemp("client")
-    with in_process(service_settings(folder, root=root, models="")) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def people(client: TestClient) -> dict[str, Person]:
-    return accounts_of(client)
-
-
-@pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    work = Work()
-    monkeypatch.setattr(worktree, "train", work)
-    monkeypatch.setattr(remote_training, "LOOK", 0.02)
-    monkeypatch.setattr(remote_training, "OUTAGE", 2.0)
-    return work
+__all__ = ["client", "people", "root", "work"]  # fixtures
 
 
 class Compared:

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,37 +26,11 @@ from retrace.service.problems import Problem
 from retrace.service.trainer import create_trainer
 from retrace.service.training import Asked, Value, checked
 from tests.predictors import thread
-from tests.retraining import ID, KEPT, small_repository, trained
+from tests.retraining import ID, KEPT, client, home, people, root, settings, trained
 from tests.scratch import run
 from tests.serving import Person, accounts_of, in_process, service_settings
 
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_repository(tmp_path_factory.mktemp("repository"))
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where trainings are kept, and with them DVC's cache."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture
-def settings(tmp_path: Path, root: Path) -> Any:
-    return service_settings(tmp_path, root=root, models="")
-
-
-@pytest.fixture(scope="module")
-def client(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    folder = tmp_path_factory.mktemp("client")
-    with in_process(service_settings(folder, root=root, models="")) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def people(client: TestClient) -> dict[str, Person]:
-    return accounts_of(client)
+__all__ = ["client", "home", "people", "root", "settings"]  # fixtures
 
 
 def test_a_training_becomes_a_version_and_leaves_nothing_else(

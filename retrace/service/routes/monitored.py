@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from sqlalchemy import select
@@ -15,7 +14,6 @@ from retrace.service.problems import Problem
 from retrace.service.state import Service
 from retrace.service.tables_models import Evaluation, Suspension, Version, Watch
 
-Name = Annotated[str, Path(max_length=100, pattern=r"^[^\x00]+$", examples=["mitdb_ds1_ds2"])]
 Kind = Literal["performance", "drift", "trigger"]
 
 SOME_ID = "0199f1d6a3c04b8f3a52c1d9e0f7a6b5"

@@ -29,7 +29,6 @@ from retrace.service.routes.monitored import (
     Found,
     Kind,
     Monitored,
-    Name,
     Newest,
     Started,
     Watched,
@@ -38,6 +37,7 @@ from retrace.service.routes.monitored import (
     suspended_shown,
     watched_shown,
 )
+from retrace.service.routes.versions import Name
 from retrace.service.state import Running, Service
 from retrace.service.tables import ID
 from retrace.service.tables_models import Evaluation, Version

@@ -17,6 +17,7 @@ from retrace.service.routes.versions import (
     Chosen,
     Listed,
     Measured,
+    Name,
     Number,
     Promoted,
     Row,
@@ -29,7 +30,6 @@ from retrace.service.state import Running, Service
 from retrace.service.tables_models import Version
 
 router = APIRouter(prefix="/registry", tags=["registry"])
-Name = Annotated[str, Path(max_length=100, pattern=r"^[^\x00]+$", examples=["mitdb_ds1_ds2"])]
 
 
 @router.get("", summary="All models of the registry", responses=errors(401, 403))

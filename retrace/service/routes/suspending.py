@@ -8,7 +8,8 @@ from sqlalchemy import select
 from retrace.service import suspensions
 from retrace.service.access import Allowed, Member, Principal
 from retrace.service.problems import errors
-from retrace.service.routes.monitored import Name, Reason, Suspended, known, suspended_shown
+from retrace.service.routes.monitored import Reason, Suspended, known, suspended_shown
+from retrace.service.routes.versions import Name
 from retrace.service.state import Running
 from retrace.service.tables_models import Suspension
 

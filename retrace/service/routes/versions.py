@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
@@ -12,6 +13,7 @@ from retrace.service import registry_rows as rows
 from retrace.service.settings import Settings
 from retrace.service.tables_models import Promotion, Version
 
+Name = Annotated[str, Path(max_length=100, pattern=r"^[^\x00]+$", examples=["mitdb_ds1_ds2"])]
 Number = Annotated[int, Field(ge=1, lt=2**31)]
 Reason = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
 Score = Literal[rows.SCORES]  # type: ignore[valid-type]
