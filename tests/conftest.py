@@ -1,10 +1,16 @@
 """What all tests share: the same examples on every run, and a publisher on loopback."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many workers as processors: threads of numerical libraries would only get in their way.
+    # They read it when they are imported; what a test starts inherits it.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.desk import desk, shared_desk
 from tests.publisher import Publisher, publishing

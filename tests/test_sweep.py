@@ -97,7 +97,7 @@ def test_killed_and_resumed_it_keeps_what_it_has_and_ends_like_an_unbroken_one(
     tmp_path: Path, clean: Path
 ) -> None:
     root = repository(tmp_path)
-    options: dict[str, Any] = {"samples": 3, "max_epochs": 30, "grace": 30}
+    options: dict[str, Any] = {"samples": 3, "max_epochs": 15, "grace": 15}
     process = _start(root, SPACE, **options)
     journal = root / "runs/sweeps/small/journal.jsonl"
     _until(journal, 2, 3, process)  # two are trained at once: one of the first has ended
@@ -113,9 +113,9 @@ def test_killed_and_resumed_it_keeps_what_it_has_and_ends_like_an_unbroken_one(
     run(search)
 
     assert ended and points and journal.read_bytes().startswith(before)
-    broken_off = [number for number, count in known.items() if 0 < count < 30]
+    broken_off = [number for number, count in known.items() if 0 < count < 15]
     assert [trial.number for trial in search.sweep.trials] == [1, 2, 3]
-    assert {(trial.state, len(trial.rows)) for trial in search.sweep.trials} == {("finished", 30)}
+    assert {(trial.state, len(trial.rows)) for trial in search.sweep.trials} == {("finished", 15)}
     trial = search.sweep.trials[broken_off[0] - 1]
     assert list(trial.rows) == _alone(search.plan, trial, clean, tmp_path / "alone")
     # Going on at the last finished epoch, no epoch was told twice.
