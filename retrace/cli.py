@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from retrace import cli_training as training
 from retrace.errors import InputError, reported
 from retrace.service import verbs as service
 
@@ -75,7 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
             given.name, not given.without_model, not given.without_checkpoint
         )
     )
-    _add_sweep(verbs)
+    training.add_evaluate(verbs, _root)
+    training.add_sweep(verbs, _root)
     service.add_serve(verbs, _root)
     service.add_feed(verbs, _root)
     given = parser.parse_args(arguments)
@@ -192,64 +194,6 @@ def _add_compare(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     compare.set_defaults(verb=_compare)
 
 
-def _add_sweep(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    sweep = verbs.add_parser(
-        "sweep",
-        help="search for better params: many trials, of which bad ones are stopped early",
-        description="Train many choices of params on the data that the stages made, judge them by "
-        "the validation part, and stop bad ones early (ASHA, by Ray Tune). It ends with tables and "
-        "figures in runs/sweeps/NAME and the line that repeats the winner: dvc exp run -S ...",
-    )
-    sweep.add_argument("space", metavar="SPACE", help="a file of spaces/ by its name, or a path")
-    budget = sweep.add_argument_group("how much")
-    budget.add_argument("--samples", type=int, default=150, metavar="N", help="trials (150)")
-    budget.add_argument(
-        "--max-epochs", type=int, default=30, metavar="N", help="epochs of a trial at most (30)"
-    )
-    budget.add_argument(
-        "--grace", type=int, metavar="N", help="epochs before it may be stopped (3, or all)"
-    )
-    budget.add_argument(
-        "--reduction",
-        type=float,
-        default=3,
-        metavar="R",
-        help="after so many epochs, R times, R * R times so many, ... one of R trials goes on (3)",
-    )
-    machine = sweep.add_argument_group("where")
-    machine.add_argument(
-        "--concurrent",
-        type=int,
-        metavar="N",
-        help="trials at once, never more (what there is room for)",
-    )
-    machine.add_argument("--cpus", type=int, default=1, metavar="N", help="CPUs of a trial (1)")
-    machine.add_argument(
-        "--gpus", type=float, default=0, metavar="G", help="GPUs of a trial; 0.5: two share one (0)"
-    )
-    machine.add_argument(
-        "--address",
-        metavar="HOST:PORT",
-        help="join the Ray cluster whose head is there (auto: the one of this machine)",
-    )
-    search = sweep.add_argument_group("how")
-    search.add_argument(
-        "--searcher",
-        choices=("optuna", "hyperopt", "random"),
-        default="optuna",
-        help="what proposes trials (optuna)",
-    )
-    search.add_argument(
-        "--score", metavar="NAME", help="of the validation part, higher is better (train.score)"
-    )
-    search.add_argument("--seed", type=int, metavar="N", help="of the searcher (params.yaml's)")
-    search.add_argument("--name", help="its folder below runs/sweeps (the space's)")
-    search.add_argument(
-        "--resume", action="store_true", help="go on with a sweep that was broken off"
-    )
-    sweep.set_defaults(verb=_sweep)
-
-
 def _root(instead: str = "") -> Path:
     """The repository: the working folder or the nearest one above it with a dvc.yaml.
 
@@ -356,35 +300,6 @@ def _report(name: str, folder: Path | None) -> None:
 
     page, card = report(_root(), name, folder)
     print(f"{page}: open it in a browser; it needs nothing else\n{card}: the same as Markdown")
-
-
-def _sweep(given: argparse.Namespace) -> None:
-    from retrace.learning.sweep.command import sweep
-    from retrace.learning.sweep.plan import Options
-    from retrace.runs.built import require_data
-
-    options = Options(
-        samples=given.samples,
-        max_epochs=given.max_epochs,
-        searcher=given.searcher,
-        grace=min(3, given.max_epochs) if given.grace is None else given.grace,
-        reduction=given.reduction,
-        cpus=given.cpus,
-        gpus=given.gpus,
-        name=given.name,
-        score=given.score,
-        seed=given.seed,
-    )
-    root = _root()
-    sweep(
-        root,
-        given.space,
-        options,
-        concurrent=given.concurrent,
-        address=given.address,
-        resume=given.resume,
-        ready=lambda: require_data(root),
-    )
 
 
 def _publish(name: str, model: bool, checkpoint: bool) -> None:

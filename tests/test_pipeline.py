@@ -156,6 +156,55 @@ def test_the_summary_names_scores_plots_and_equal_stages(repo: Path) -> None:
     assert said.count("same") >= 8
 
 
+def _evaluate(repo: Path, *given: str, check: bool = True) -> str:
+    return run(repo, "sh", "stages/python.sh", "-m", "retrace.cli", "evaluate", *given, check=check)
+
+
+def test_a_checkpoint_can_be_scored_on_any_part(repo: Path, tmp_path: Path) -> None:
+    """The test part's scores are the stage's own; the validation part's are of other records."""
+    said = {
+        subset: _evaluate(repo, "--subset", subset, "--output", str(tmp_path / subset))
+        for subset in ("test", "val")
+    }
+
+    stage = repo / "plots/test"
+    assert (tmp_path / "test/scores.json").read_text() == (stage / "scores.json").read_text()
+    own, other = (
+        (folder / "predictions.csv").read_text() for folder in (tmp_path / "test", tmp_path / "val")
+    )
+    assert own == (stage / "predictions.csv").read_text()
+    split = csv.DictReader((repo / "data/split.csv").open())
+    val = {row["segment_id"].rpartition("_")[0] for row in split if row["subset"] == "val"}
+    assert {line.split(",")[0] for line in other.splitlines()[1:]} == val
+    assert "choose nothing by these scores" in said["test"] and "thresholds" in said["val"]
+    assert not any("may have been in its training" in text for text in said.values())
+    assert run(repo, "git", "status", "--porcelain") == ""
+
+
+def test_a_checkpoint_of_other_classes_or_of_nowhere_is_one_sentence(
+    repo: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(repo / "models/checkpoint", other := tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"best_epoch": 99}))
+    unknown = _evaluate(repo, str(other))
+    config["domain"]["fs"] = 360.0
+    (other / "config.json").write_text(json.dumps(config))
+    signals = _evaluate(repo, str(other), check=False)
+    (other / "config.json").write_text(json.dumps(config | {"classes": [*"NSVF"]}))
+    classes = _evaluate(repo, str(other), check=False)
+    missing = _evaluate(repo, "nothing", check=False)
+    there = _evaluate(repo, "--output", str(tmp_path), check=False)
+
+    assert "Neither dvc.lock nor recipes/ knows this checkpoint" in unknown
+    assert "signals with fs 360.0, and scalograms has 128.0" in signals
+    assert "answers N, S, V, F, and the data have NSR, AF" in classes
+    assert "nothing: not a readable checkpoint" in missing
+    assert "results need a new folder" in there
+    for said in (signals, classes, missing, there):
+        assert said.startswith("error: ") and said.count("\n") == 1
+
+
 def test_waveforms_leave_the_scalograms_empty(repo: Path, tmp_path: Path) -> None:
     for name in ("params.yaml", "stages", "retrace", "data"):
         source = repo / name
