@@ -37,7 +37,7 @@ def _evaluate(given: argparse.Namespace, root: Path) -> None:
     from retrace import params
     from retrace.errors import InputError
     from retrace.files import new_folder
-    from retrace.learning.evaluate import MEANT, evaluate
+    from retrace.learning.evaluate import MEANT, STAMPED, evaluate
     from retrace.runs.built import require_data
     from retrace.runs.provenance import doubt
     from retrace.runs.words import columns
@@ -53,8 +53,8 @@ def _evaluate(given: argparse.Namespace, root: Path) -> None:
         given.output.parent.mkdir(parents=True, exist_ok=True)
         with new_folder(given.output) as part:
             scored.write(part)
-    split = scored.scores.get("split", {})
-    notes = [MEANT[given.subset], doubt(root, folder), split["note"] if split.get("stamp") else ""]
+    stamped = STAMPED if scored.scores.get("split", {}).get("stamp") else ""
+    notes = [MEANT[given.subset], doubt(root, folder), stamped]
     tables = [table(scored.scores), ec57_headline(scored.scores)]
     print("\n\n".join([*map(columns, filter(None, tables)), "\n".join(filter(None, notes))]))
 

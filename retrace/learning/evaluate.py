@@ -29,6 +29,10 @@ MEANT: dict[Subset, str] = {
     "on it, it flatters a little.",
     "test": "The test part: it was opened, so choose nothing by these scores.",
 }
+STAMPED = (
+    "INTRA-PATIENT: patients of this part are in the other parts too, or unknown; these scores "
+    "flatter, and say nothing of a new patient."
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ def evaluate(data: Path, settings: Params, folder: Path, subset: Subset) -> Scor
             "another --subset, or change split in params.yaml and run dvc repro split"
         )
     if subset != "test":  # `answer` opens the test part: what is asked for takes its place
-        subsets = np.where(segments.subsets == subset, "test", "train")
+        closed = np.where(segments.subsets == "test", "closed", segments.subsets)
+        subsets = np.where(segments.subsets == subset, "test", closed)
         segments = replace(segments, subsets=subsets)
     answers = answer(model, config, segments, data / "filtered/records.csv")
     draws: dict[str, Any] = {"resamples": settings.evaluate.resamples, "seed": settings.seed}
