@@ -1,9 +1,13 @@
 """The verbs of the command `retrace` that train or ask a checkpoint: arguments, and their calls."""
 
 import argparse
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
+
+from retrace.errors import InputError
 
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -35,28 +39,41 @@ def add_evaluate(verbs: Verbs, repository: Callable[[], Path]) -> None:
 
 def _evaluate(given: argparse.Namespace, root: Path) -> None:
     from retrace import params
-    from retrace.errors import InputError
-    from retrace.files import new_folder
     from retrace.learning.evaluate import MEANT, STAMPED, evaluate
     from retrace.runs.built import require_data
     from retrace.runs.provenance import doubt
     from retrace.runs.words import columns
     from retrace.scoring.tables import ec57_headline, table
 
-    if given.output and given.output.exists():
-        raise InputError(f"{given.output}: is there; results need a new folder: name another")
     folder = given.checkpoint if given.checkpoint.is_dir() else root / given.checkpoint
     require_data(root)
     settings = params.load(root / "params.yaml")
-    scored = evaluate(root / "data", settings, folder, given.subset)
-    if given.output:
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        with new_folder(given.output) as part:
-            scored.write(part)
+    with _claimed(given.output) as output:
+        scored = evaluate(root / "data", settings, folder, given.subset)
+        if output:
+            scored.write(output)
     stamped = STAMPED if scored.scores.get("split", {}).get("stamp") else ""
     notes = [MEANT[given.subset], doubt(root, folder), stamped]
     tables = [table(scored.scores), ec57_headline(scored.scores)]
     print("\n\n".join([*map(columns, filter(None, tables)), "\n".join(filter(None, notes))]))
+
+
+@contextmanager
+def _claimed(output: Path | None) -> Iterator[Path | None]:
+    """Make the folder before minutes of work, and take it back if they come to nothing."""
+    try:
+        if output:
+            output.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"{output}: cannot be made ({error.strerror}); results need a new folder: name another"
+        ) from None
+    try:
+        yield output
+    except BaseException:
+        if output:
+            shutil.rmtree(output)
+        raise
 
 
 def add_sweep(verbs: Verbs, repository: Callable[[], Path]) -> None:

@@ -199,7 +199,7 @@ def test_a_checkpoint_of_other_classes_or_of_nowhere_is_one_sentence(
     assert "Neither dvc.lock nor recipes/ knows this checkpoint" in unknown
     assert "signals with fs 360.0, and scalograms has 128.0" in signals
     assert "answers N, S, V, F, and the data have NSR, AF" in classes
-    assert "nothing: not a readable checkpoint" in missing
+    assert "nothing: no config.json there" in missing
     assert "results need a new folder" in there
     for said in (signals, classes, missing, there):
         assert said.startswith("error: ") and said.count("\n") == 1

@@ -52,7 +52,12 @@ def records(
 
 
 def _check(record: Record, labels: dict[str, str | None]) -> None:
-    """Refuse a beat that the map does not know."""
+    """Refuse a record without beats, and a beat that the map does not know."""
+    if BEATS.isdisjoint(record.symbols):
+        raise InputError(
+            f"record {record.record_id}: {record.record_id}.atr has no beat; beats are what is "
+            "classified: run dvc repro --force fetch"
+        )
     for symbol in sorted(BEATS.intersection(record.symbols) - set(labels)):
         sample = record.beats[record.symbols.index(symbol)]
         raise InputError(

@@ -14,6 +14,7 @@ from retrace.files import write_csv, write_json
 from retrace.learning import checkpoint
 from retrace.learning.answers import Answers, answer
 from retrace.learning.beat_scores import beat_scores
+from retrace.learning.config import check
 from retrace.learning.data import Segments, load_segments
 from retrace.learning.separation import separation
 from retrace.params import Params
@@ -60,6 +61,7 @@ def evaluate(data: Path, settings: Params, folder: Path, subset: Subset) -> Scor
     classes or its signal domain are others than those of the data, or the subset is empty.
     """
     torch.set_num_threads(settings.threads)  # a network's last bits depend on it
+    check(folder)
     model, config = checkpoint.load(folder)
     asked = data / registry.model_input(config["model"]["name"])
     _require_fit(asked, settings, folder, config)
