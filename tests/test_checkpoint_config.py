@@ -22,7 +22,7 @@ CONFIG: dict[str, Any] = {
     "thresholds": [0.5, 0.5],
 }
 PLACES = [(key,) for key in CONFIG] + [("model", "name"), ("model", "options")]
-WRONG = [None, -1, "x", [], {}, [1, "x"], float("nan")]
+WRONG: list[Any] = [None, -1, "x", [], {}, [1, "x"], float("nan")]
 
 
 def _refused(folder: Path, content: str) -> str:
