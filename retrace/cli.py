@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_predict(verbs: training.Verbs) -> None:
     predict = verbs.add_parser(
         "predict",
         help="what a model says of recordings: each beat or window, then a summary",
@@ -165,7 +165,7 @@ def _add_predict(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     predict.set_defaults(verb=_predict)
 
 
-def _add_compare(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_compare(verbs: training.Verbs) -> None:
     compare = verbs.add_parser(
         "compare",
         help="scores, intervals and params of runs side by side, and which is better",

@@ -17,8 +17,10 @@ from retrace.service.tables import Recording
 from retrace.service.training_data import Form, candidates, chosen, collect
 from retrace.service.truths import kept_out
 from retrace.signals.records import read_wfdb
-from tests.retraining import files, upload
-from tests.serving import Person, accounts_of, in_process, service_settings
+from tests.retraining import files, people, upload
+from tests.serving import Person, in_process, service_settings
+
+__all__ = ["people"]  # fixture
 
 LABELS = {"N": "N", "A": "S", "V": "V"}
 FORM = Form(("MLII|II",), LABELS)
@@ -31,11 +33,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("client")
     with in_process(service_settings(folder, root=folder, models="")) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def people(client: TestClient) -> dict[str, Person]:
-    return accounts_of(client)
 
 
 @pytest.fixture
